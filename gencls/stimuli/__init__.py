@@ -1,0 +1,2 @@
+"""Images: what observers are shown."""
+

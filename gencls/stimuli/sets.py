@@ -1,0 +1,100 @@
+"""Stimuli and stimulus sets: what every observer is shown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from gencls.errors import GenclsError
+
+#: The columns of a stimulus set's table. `texture` is empty but under cue conflict.
+COLUMNS = ("name", "category", "condition", "texture")
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image shown to an observer.
+
+    `image` is H×W×3, uint8. `category` is the right answer (under cue conflict that of the shape),
+    `texture` the category of the texture, empty where there is only one cue.
+    """
+
+    name: str
+    category: str
+    condition: str
+    texture: str
+    image: np.ndarray = field(repr=False, compare=False)
+
+
+class StimulusSet(Sequence[Stimulus]):
+    """An ordered, lazily loaded collection of stimuli.
+
+    Parameters
+    ----------
+    name : the set's name, e.g. `cue-conflict`
+    table : one row a stimulus with the columns `name, category, condition, texture`; names are unique
+    load : row number → image, H×W×3 uint8; called only when an image is asked for
+    categories : the answers that observers choose among, in their fixed order
+
+    A slice or a list of row numbers gives another StimulusSet and loads nothing; one row number gives a Stimulus.
+    """
+
+    def __init__(
+        self, name: str, table: pd.DataFrame, load: Callable[[int], np.ndarray], categories: Sequence[str]
+    ) -> None:
+        missing = [c for c in COLUMNS if c not in table]
+        if missing:
+            raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(missing)}; it needs {COLUMNS}")
+        repeated = table["name"][table["name"].duplicated()]
+        if len(repeated):
+            raise GenclsError(f"stimulus set '{name}': {repeated.iloc[0]!r} stands twice; give each stimulus its own name")
+        self.name = name
+        self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True)
+        self.categories = tuple(categories)
+        self._load = load
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key):  # type: ignore[no-untyped-def]  # Sequence's overloads add nothing here
+        if isinstance(key, (int, np.integer)):
+            i = range(len(self))[key]
+            row = self.table.iloc[i]
+            return Stimulus(row["name"], row["category"], row["condition"], row["texture"], self._load(i))
+        rows = np.arange(len(self))[key]
+        return StimulusSet(self.name, self.table.iloc[rows], lambda i: self._load(int(rows[i])), self.categories)
+
+    def where(self, **values: object) -> StimulusSet:
+        """The stimuli whose columns have these values, e.g. `photos.where(condition="0.1", category=["dog", "cat"])`."""
+        keep = np.ones(len(self), bool)
+        for column, wanted in values.items():
+            keep &= self.table[column].isin(wanted if isinstance(wanted, (list, tuple, set)) else [wanted]).to_numpy()
+        return self[np.flatnonzero(keep)]
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions, in the order in which they first stand in the table."""
+        return list(dict.fromkeys(self.table["condition"]))
+
+    def images(self, rows: Sequence[int] | slice = slice(None)) -> np.ndarray:
+        """The images of these rows: n×H×W×3, uint8 (all of one size)."""
+        return np.stack([self._load(int(i)) for i in np.arange(len(self))[rows]])
+
+    def digest(self) -> str:
+        """SHA-256 over names, categories, conditions, textures and pixels: what a record is bound to."""
+        sha = hashlib.sha256(self.table.to_csv(index=False).encode())
+        for i in range(len(self)):
+            image = np.ascontiguousarray(self._load(i))
+            sha.update(repr((image.shape, image.dtype.str)).encode())
+            sha.update(image.tobytes())
+        return sha.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"StimulusSet({self.name!r}, {len(self)} stimuli, conditions {self.conditions})"
