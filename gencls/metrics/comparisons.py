@@ -1,0 +1,150 @@
+"""Do two observers differ? Paired tests on the same stimuli, and Holm's correction for a family of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, fisher_exact
+
+from gencls.errors import GenclsError
+from gencls.metrics.agreement import ONLY_A, ONLY_B, joint, kappa_difference, signed_difference
+from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Clusters, Statistic, p_value
+from gencls.metrics.consistency import difference
+from gencls.metrics.estimates import Estimate
+from gencls.metrics.shape import SHAPE, TEXTURE, decisions
+from gencls.metrics.tables import checked, keys, matched, offered
+
+
+def compare_accuracy(
+    a: pd.DataFrame, b: pd.DataFrame, bootstrap: Bootstrap = DEFAULT, *, clustered: bool = True
+) -> Estimate:
+    """Accuracy of a minus accuracy of b on the same stimuli, in [−1, 1], with `p`.
+
+    `p` is McNemar's exact test (two-sided binomial on the stimuli that only one got right), which takes
+    stimuli for independent; where they share images, `p` is that of the clustered bootstrap and `p_naive`
+    McNemar's.
+    """
+    (right_a, right_b), clusters = matched(a, b)
+    labels = joint(right_a, right_b)
+    estimate = difference(labels, bootstrap, clusters if clustered else None)
+    only_a, only_b = int((labels == ONLY_A).sum()), int((labels == ONLY_B).sum())
+    exact = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    if clusters is None or not clustered or exact == 1:
+        estimate.extras |= {"p": exact, "p_naive": exact}
+    else:
+        interval = bootstrap.interval(signed_difference, labels, 4, clusters)
+        estimate.extras |= {"p": p_value(interval.draws), "p_naive": exact}
+    return estimate
+
+
+def compare_error_consistency(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    reference: pd.DataFrame,
+    bootstrap: Bootstrap = DEFAULT,
+    *,
+    clustered: bool = True,
+) -> Estimate:
+    """κ(a, reference) − κ(b, reference) on the same stimuli, with a bootstrap `p`: is a closer to the
+    reference than b?
+
+    Source: Klein et al. 2025 (stimuli are resampled for all three observers together).
+    """
+    (right_a, right_b, right_r), clusters = matched(a, b, reference)
+    labels = (4 * ~right_a + 2 * ~right_b + ~right_r).astype(np.intp)
+    return _compared(
+        kappa_difference, labels, 8, clusters if clustered else None, bootstrap, "difference in κ"
+    )
+
+
+def compare_shape_bias(
+    a: pd.DataFrame, b: pd.DataFrame, bootstrap: Bootstrap = DEFAULT, *, clustered: bool = True
+) -> Estimate:
+    """Shape bias of a minus that of b on the same cue-conflict stimuli, in [−1, 1], with a bootstrap `p`.
+
+    NaN where either has no shape and no texture decision.
+    """
+    tables = []
+    for trials in (a, b):
+        offered(checked(trials, "texture"))
+        tables.append(trials[(trials["texture"] != trials["category"]).to_numpy()])
+    first, second = tables
+    _, clusters = matched(first, second)
+    by = [c for c in ("set", "condition", "stimulus") if c in first and c in second]
+    order = pd.Index(keys(second, by)).get_indexer(pd.Index(keys(first, by)))
+    labels = 4 * decisions(first) + decisions(second)[order]
+
+    def bias(cells: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(cells[..., SHAPE] / (cells[..., SHAPE] + cells[..., TEXTURE]))
+
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        cells = counts.reshape(*counts.shape[:-1], 4, 4)
+        return bias(cells.sum(-1)) - bias(cells.sum(-2))
+
+    return _compared(
+        statistic, labels, 16, clusters if clustered else None, bootstrap, "difference in shape bias"
+    )
+
+
+def independence_p(a: pd.DataFrame, b: pd.DataFrame) -> float:
+    """The p of "their errors are independent (κ = 0)": Fisher's exact test on the joint correctness,
+    two-sided."""
+    (right_a, right_b), _ = matched(a, b)
+    counts = np.bincount(joint(right_a, right_b), minlength=4)
+    return float(fisher_exact(counts.reshape(2, 2))[1])
+
+
+def holm(p_values: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
+    """Holm's (1979) correction in one family of tests: adjusted p by name, each at least the p that came in.
+
+    All tests whose adjusted p is below α may be called significant with a family-wise error of α. A NaN (a
+    test that could not be done) stays NaN and is not counted.
+    """
+    named = dict(p_values) if isinstance(p_values, Mapping) else {str(i): p for i, p in enumerate(p_values)}
+    wrong = [k for k, p in named.items() if not math.isnan(p) and not 0 <= p <= 1]
+    if wrong:
+        raise GenclsError(f"Holm: the p of {wrong[0]!r} is {named[wrong[0]]}; a p lies between 0 and 1")
+    order = sorted((k for k, p in named.items() if not math.isnan(p)), key=lambda k: named[k])
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * named[name]))
+        adjusted[name] = largest
+    return {k: adjusted.get(k, math.nan) for k in named}
+
+
+def compare_all(
+    observers: Mapping[str, pd.DataFrame],
+    compare: Callable[[pd.DataFrame, pd.DataFrame], Estimate] = compare_accuracy,
+) -> pd.DataFrame:
+    """Every pair of observers compared, as one family.
+
+    One row a pair: `observer_a, observer_b, value, low, high, n, p, p_holm`.
+    """
+    names = list(observers)
+    rows = []
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            e = compare(observers[first], observers[second])
+            rows.append((first, second, e.value, e.low, e.high, e.n, e.p))
+    table = pd.DataFrame(rows, columns=["observer_a", "observer_b", "value", "low", "high", "n", "p"])
+    table["p_holm"] = list(holm(table["p"].tolist()).values())
+    return table
+
+
+def _compared(
+    statistic: Statistic,
+    labels: np.ndarray,
+    cells: int,
+    clusters: Clusters | None,
+    bootstrap: Bootstrap,
+    name: str,
+) -> Estimate:
+    value = float(statistic(np.bincount(labels, minlength=cells)))
+    if math.isnan(value):
+        return Estimate(value, n=len(labels), name=name, method="none: 0/0", p=math.nan, naive=None)
+    i = bootstrap.interval(statistic, labels, cells, clusters)
+    return Estimate(value, i.low, i.high, len(labels), name, i.method, naive=i.naive, p=p_value(i.draws))

@@ -1,0 +1,136 @@
+"""Measures of one observer: accuracy, confusion, response entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from gencls.errors import GenclsError
+from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Statistic
+from gencls.metrics.estimates import Estimate
+from gencls.metrics.tables import NO_ANSWER, checked, image_clusters, offered, right
+
+T = TypeVar("T")
+
+
+def accuracy(
+    trials: pd.DataFrame, bootstrap: Bootstrap | None = DEFAULT, *, clustered: bool = True
+) -> Estimate:
+    """The fraction of right answers of one observer, in [0, 1]; `na` is wrong, the shape is right under cue
+    conflict.
+
+    `n` counts trials; `right` is how many of them are right. Where all or none are right, the bootstrap has
+    nothing to say and the interval is Clopper and Pearson's. Source: Geirhos et al. 2018.
+    """
+    checked(trials)
+    offered(trials, strict=False)
+    correct = right(trials)
+    labels = (~correct).astype(np.intp)
+    return proportion(
+        labels, trials if clustered else None, bootstrap, name="accuracy", cells=2, right=int(correct.sum())
+    )
+
+
+def proportion(
+    labels: np.ndarray,
+    shared: pd.DataFrame | None,
+    bootstrap: Bootstrap | None,
+    *,
+    name: str,
+    cells: int,
+    **extras: Any,
+) -> Estimate:
+    """Cell 0 as a fraction of cells 0 and 1, with its interval; `shared` (trials, if given) tell which images are
+    shared."""
+    counts = np.bincount(labels, minlength=cells)
+    n = int(counts[:2].sum())
+    value = float(fraction(counts))
+    if n and counts[:2].min() == 0 and bootstrap is not None:
+        low, high = clopper_pearson(int(counts[0]), n, bootstrap.level)
+        return Estimate(value, low, high, n, name, "exact (Clopper–Pearson)", naive=None, **extras)
+    return estimated(fraction, labels, cells, shared, bootstrap, name=name, n=n, **extras)
+
+
+def estimated(
+    statistic: Statistic,
+    labels: np.ndarray,
+    cells: int,
+    shared: pd.DataFrame | None,
+    bootstrap: Bootstrap | None,
+    *,
+    name: str,
+    n: int,
+    **extras: Any,
+) -> Estimate:
+    """A statistic of cell counts with its bootstrap interval (none with `bootstrap=None`)."""
+    value = float(statistic(np.bincount(labels, minlength=cells)))
+    if bootstrap is None or math.isnan(value):
+        return Estimate(value, n=n, name=name, method="none", naive=None, **extras)
+    clusters = None if shared is None else image_clusters(shared)
+    interval = bootstrap.interval(statistic, labels, cells, clusters)
+    return Estimate(
+        value, interval.low, interval.high, n, name, interval.method, naive=interval.naive, **extras
+    )
+
+
+def fraction(counts: np.ndarray) -> np.ndarray:
+    """Cell 0 / (cell 0 + cell 1) of counts (..., ≥ 2); NaN for 0/0."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts[..., 0] / (counts[..., 0] + counts[..., 1]))
+
+
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact binomial interval (Clopper & Pearson 1934)."""
+    tail = (1 - level) / 2
+    low = beta.ppf(tail, successes, n - successes + 1) if successes else 0.0
+    high = beta.ppf(1 - tail, successes + 1, n - successes) if successes < n else 1.0
+    return float(low), float(high)
+
+
+def each(trials: pd.DataFrame, by: str, measure: Callable[[pd.DataFrame], T]) -> dict[str, T]:
+    """A measure on every group of trials, e.g. `each(trials, "condition", accuracy)`; in order of first
+    appearance."""
+    if by not in trials:
+        raise GenclsError(f"trials lack the column '{by}' to group by; add it, or group by another")
+    result = {}
+    for name, group in trials.groupby(by, sort=False):
+        group.attrs = dict(trials.attrs)
+        result[str(name)] = measure(group)
+    return result
+
+
+def confusion(trials: pd.DataFrame, categories: Sequence[str] | None = None) -> pd.DataFrame:
+    """Answers (rows, `na` last) by presented category (columns): fractions in [0, 1], each presented column
+    sums to 1.
+
+    A category that was never presented has a column of NaN. Source: Geirhos et al. 2018.
+    """
+    checked(trials)
+    words = offered(trials, categories) or ()
+    counts = pd.crosstab(trials["object_response"], trials["category"])
+    counts = counts.reindex(index=[*words, NO_ANSWER], columns=list(words), fill_value=0).astype(float)
+    return counts / counts.sum(axis=0).replace(0, np.nan)
+
+
+def response_entropy(
+    trials: pd.DataFrame, bootstrap: Bootstrap | None = DEFAULT, categories: Sequence[str] | None = None
+) -> Estimate:
+    """Shannon entropy in bits of one observer's answers, from 0 to log2(categories).
+
+    As in the reference, p is the number of answers of a category divided by all trials, and `na` is no
+    category. Source: Geirhos et al. 2018.
+    """
+    checked(trials)
+    words = [*(offered(trials, categories) or ()), NO_ANSWER]
+    labels = pd.Index(words).get_indexer(pd.Index(trials["object_response"].astype(object)))
+
+    def entropy(counts: np.ndarray) -> np.ndarray:
+        p = counts[..., :-1] / counts.sum(-1, keepdims=True)
+        return np.asarray(-(p * np.log2(np.where(p > 0, p, 1.0))).sum(-1) + 0.0)
+
+    return estimated(entropy, labels, len(words), trials, bootstrap, name="response entropy", n=len(trials))

@@ -1,0 +1,166 @@
+"""Trial tables as the measures need them: checked, of one observer, matched by stimulus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gencls.errors import GenclsError
+from gencls.metrics.bootstrap import Clusters
+
+#: The answer of a person who did not answer in time: wrong, and neither shape nor texture.
+NO_ANSWER = "na"
+#: The field's 16 entry-level categories (Geirhos et al. 2018).
+ENTRY_LEVEL = (
+    *("airplane", "bear", "bicycle", "bird", "boat", "bottle", "car", "cat"),
+    *("chair", "clock", "dog", "elephant", "keyboard", "knife", "oven", "truck"),
+)
+_IMAGES = r"(?:^|_)(([a-zA-Z]+)\d+)-(([a-zA-Z]+)\d+)(?:\.\w+)?$"
+
+
+def rows(table: pd.DataFrame, bad: np.ndarray, most: int = 5) -> str:
+    """The rows of a mask, for an error message: `row 3, 7 and 12 more`."""
+    named = [str(i) for i in table.index[bad]]
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return f"row{'s' if len(named) > 1 else ''} {', '.join(named[:most])}{more}"
+
+
+def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """The trials of one observer on one set: complete, answered, nothing twice; otherwise a GenclsError.
+
+    Needs `object_response` and `category`, and the columns `needed`. Where there is a `subj` or `set`
+    column it has one value, and no stimulus stands twice in a condition.
+    """
+    missing = [c for c in ("object_response", "category", *needed) if c not in trials]
+    if missing:
+        raise GenclsError(
+            f"trials lack the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; add them"
+        )
+    if not len(trials):
+        raise GenclsError(
+            "trials are empty: there is nothing to measure; check the selection that led to them"
+        )
+    for column, hint in (
+        ("subj", "pass one observer at a time, or by='subj'"),
+        ("set", "measure each set alone"),
+    ):
+        if column in trials:
+            values = list(pd.unique(trials[column]))
+            if len(values) > 1:
+                raise GenclsError(
+                    f"trials mix {len(values)} values of '{column}' ({', '.join(map(str, values[:3]))}); {hint}"
+                )
+    for column in ("object_response", "category", *needed):
+        values = trials[column].to_numpy(object)
+        bad: np.ndarray = np.array(
+            [not isinstance(v, str) or (not v and column != "texture") for v in values]
+        )
+        if bad.any():
+            raise GenclsError(
+                f"trials: '{column}' is empty or no text in {rows(trials, bad)}; a missing answer is 'na'"
+            )
+    if "stimulus" in trials:
+        bad = trials.duplicated([c for c in ("condition", "stimulus") if c in trials]).to_numpy()
+        if bad.any():
+            raise GenclsError(
+                f"trials: a stimulus of one condition stands twice ({rows(trials, bad)}); keep one trial each"
+            )
+    return trials
+
+
+def offered(
+    trials: pd.DataFrame, categories: Sequence[str] | None = None, strict: bool = True
+) -> tuple[str, ...] | None:
+    """The answers that could be given, and every word in the table checked against them.
+
+    They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where the table's
+    are all among them, else (strict) the table's own categories and textures, else None and nothing is
+    checked.
+    """
+    cues = [c for c in ("category", "texture") if c in trials]
+    own = {str(w) for c in cues for w in pd.unique(trials[c])} - {""}
+    known = tuple(categories or trials.attrs.get("categories") or ())
+    if not known and own <= set(ENTRY_LEVEL):
+        known = ENTRY_LEVEL
+    if not known and strict:
+        known = tuple(sorted(own))
+    if not known:
+        return None
+    allowed = {"object_response": {*known, NO_ANSWER}, "category": {*known}, "texture": {*known, ""}}
+    for column in ("object_response", *cues):
+        bad = ~trials[column].isin(allowed[column]).to_numpy()
+        if bad.any():
+            word = trials[column].to_numpy(object)[bad][0]
+            raise GenclsError(
+                f"trials: '{word}' in '{column}' is no category ({rows(trials, bad)}); "
+                "correct it, or pass categories= with all that were offered"
+            )
+    return known
+
+
+def right(trials: pd.DataFrame) -> np.ndarray:
+    """Which answers are right: (n,) bool. `na` is wrong."""
+    return trials["object_response"].to_numpy(object) == trials["category"].to_numpy(object)
+
+
+def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
+    """The correctness of several observers of the same stimuli: observers × stimuli, bool, and their shared
+    images.
+
+    Trials meet by `stimulus`, and by `condition` and `set` where all tables have them; any stimulus that
+    one observer lacks is an error, and so is one whose category differs between them.
+    """
+    for trials in observers:
+        checked(trials, "stimulus")
+        offered(trials, strict=False)
+    by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in observers)]
+    first = pd.Index(keys(observers[0], by))
+    correct = [right(observers[0])]
+    for other in observers[1:]:
+        index = pd.Index(keys(other, by))
+        order = index.get_indexer(first)
+        lacking = order < 0
+        if lacking.any() or len(other) != len(first):
+            unmatched = first[lacking] if lacking.any() else index[~index.isin(first)]
+            raise GenclsError(
+                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(unmatched)} of one have no match "
+                f"by {', '.join(by)} (first: {str(unmatched[0])!r}); compare what both saw"
+            )
+        differ = other["category"].to_numpy(object)[order] != observers[0]["category"].to_numpy(object)
+        if differ.any():
+            raise GenclsError(
+                f"the two observers' tables name different categories for one stimulus "
+                f"({rows(observers[0], differ)} of the first); correct the table that is wrong"
+            )
+        correct.append(right(other)[order])
+    return np.array(correct), image_clusters(observers[0])
+
+
+def keys(trials: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """One text a trial, under which observers meet."""
+    columns: list[Any] = [trials[c].astype(str).tolist() for c in by]
+    return [" | ".join(parts) for parts in zip(*columns, strict=True)]
+
+
+def image_clusters(trials: pd.DataFrame) -> Clusters | None:
+    """Content and texture image of every cue-conflict stimulus, numbered from 0, or None where names do not
+    tell.
+
+    `cat7-elephant1` has content image cat7 and texture image elephant1 (Geirhos et al. 2019: 160 and 48
+    images). The names count only where all are of that form and agree with `category` and `texture`.
+    """
+    if "texture" not in trials:
+        return None
+    column = "stimulus" if "stimulus" in trials else "imagename"
+    if column not in trials or not str(trials["texture"].iloc[0]):
+        return None
+    parts = trials[column].astype(object).str.extract(_IMAGES)
+    named = (parts[1].to_numpy() == trials["category"].to_numpy(object)) & (
+        parts[3].to_numpy() == trials["texture"].to_numpy(object)
+    )
+    if not named.all():
+        return None
+    return pd.factorize(parts[0])[0], pd.factorize(parts[2])[0]
