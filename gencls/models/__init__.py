@@ -1,0 +1,1 @@
+"""What looks at stimuli: generative models used as classifiers, and classifiers."""

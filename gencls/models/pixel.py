@@ -1,0 +1,137 @@
+"""A small text-to-image diffusion model in pixel space: the `shapes/pixel` of the zoo, as an ordinary diffusers pipeline.
+
+The network is a patch transformer with adaptive layer norms (Peebles & Xie 2023, DiT). Text enters in the last blocks only,
+so that scoring n classes runs the first blocks once a noised stimulus, not n times.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import get_timestep_embedding
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerFast
+
+
+class Block(nn.Module):
+    """Self-attention and an MLP, each shifted, scaled and gated by the condition (adaLN-zero)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: n×tokens×width, condition: n×width → n×tokens×width."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(F.silu(condition))[:, None].chunk(6, -1)
+        h = F.layer_norm(x, x.shape[-1:]) * (1 + scale_a) + shift_a
+        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = x + gate_a * self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        h = F.layer_norm(x, x.shape[-1:]) * (1 + scale_m) + shift_m
+        return x + gate_m * self.mlp(h)
+
+
+class PatchTransformer(ModelMixin, ConfigMixin):
+    """Predicts the target of a noised image from its patches, the timestep and a sentence embedding.
+
+    `forward` is `head(trunk(sample, timestep), text)`: the trunk never sees the text.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 32,
+        patch_size: int = 4,
+        in_channels: int = 3,
+        width: int = 192,
+        heads: int = 3,
+        trunk_depth: int = 3,
+        text_depth: int = 3,
+        text_width: int = 128,
+    ) -> None:
+        super().__init__()
+        self.patch_in = nn.Conv2d(in_channels, width, patch_size, patch_size)
+        self.position = nn.Parameter(torch.randn(1, (sample_size // patch_size) ** 2, width) * 0.02)
+        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.text = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.trunk_blocks = nn.ModuleList(Block(width, heads) for _ in range(trunk_depth))
+        self.text_blocks = nn.ModuleList(Block(width, heads) for _ in range(text_depth))
+        self.last_modulation = nn.Linear(width, 2 * width)
+        self.patch_out = nn.Linear(width, in_channels * patch_size**2)
+        for layer in (self.last_modulation, self.patch_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def trunk(self, sample: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """sample n×c×s×s, timestep n → (hidden n×tokens×width, time embedding n×width)."""
+        moment = self.time(get_timestep_embedding(timestep, self.config.width, flip_sin_to_cos=True).to(sample.dtype))
+        hidden = self.patch_in(sample).flatten(2).transpose(1, 2) + self.position
+        for block in self.trunk_blocks:
+            hidden = block(hidden, moment)
+        return hidden, moment
+
+    def head(self, hidden: Tensor, moment: Tensor, text: Tensor) -> Tensor:
+        """hidden n×tokens×width, moment n×width, text n×text_width → the prediction, n×c×s×s."""
+        condition = moment + self.text(text)
+        for block in self.text_blocks:
+            hidden = block(hidden, condition)
+        shift, scale = self.last_modulation(F.silu(condition))[:, None].chunk(2, -1)
+        patches = self.patch_out(F.layer_norm(hidden, hidden.shape[-1:]) * (1 + scale) + shift)
+        side = self.config.sample_size // self.config.patch_size
+        return F.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (side, side)), self.config.patch_size)
+
+    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor) -> Tensor:
+        """sample n×c×s×s, timestep n, encoder_hidden_states n×text_width → the prediction, n×c×s×s."""
+        return self.head(*self.trunk(sample, timestep), encoder_hidden_states)
+
+
+class PixelPipeline(DiffusionPipeline):
+    """Text to image in pixel space: a tokenizer, a text encoder, a PatchTransformer and a scheduler.
+
+    `PixelPipeline.from_pretrained(folder)` loads it, `pipeline("a photo of a star")` draws.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        text_encoder: CLIPTextModelWithProjection,
+        transformer: PatchTransformer,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer, text_encoder=text_encoder, transformer=transformer, scheduler=scheduler
+        )
+
+    def encode_prompt(self, prompts: list[str]) -> Tensor:
+        """Sentence embeddings, n×text_width."""
+        tokens = self.tokenizer(prompts, padding=True, truncation=True, return_tensors="pt").to(self.device)
+        return self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str],
+        num_inference_steps: int = 25,
+        generator: torch.Generator | None = None,
+        output_type: str = "pil",
+    ) -> ImagePipelineOutput:
+        """Images of the prompts by deterministic DDIM steps from noise."""
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        text = self.encode_prompt(prompts)
+        config = self.transformer.config
+        shape = (len(prompts), config.in_channels, config.sample_size, config.sample_size)
+        sample = torch.randn(shape, generator=generator).to(self.device)
+        self.scheduler.set_timesteps(num_inference_steps)
+        for timestep in self.progress_bar(self.scheduler.timesteps):
+            prediction = self.transformer(sample, timestep.expand(len(prompts)), text)
+            sample = self.scheduler.step(prediction, timestep, sample).prev_sample
+        images = (sample / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().float().numpy()
+        return ImagePipelineOutput(images=self.numpy_to_pil(images) if output_type == "pil" else images)

@@ -1,0 +1,89 @@
+"""The one training loop: AdamW, a cosine schedule, averaged weights, checkpoints that a kill cannot hurt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gencls.models.numbers import training_dtype
+
+_CHECKPOINT_SECONDS = 60
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[int], Tensor],
+    steps: int,
+    checkpoint: Path,
+    *,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.01,
+    averaging: float = 0.999,
+    label: str = "",
+) -> float:
+    """Train `model` in place; its weights at the end are their exponential moving average.
+
+    Parameters
+    ----------
+    loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends in the same weights
+    steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
+    checkpoint : written every minute and taken up again where it exists; removed at the end
+
+    Returns
+    -------
+    seconds spent, those before an interruption included
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+    warm_up = max(1, steps // 20)
+
+    def rate(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * (step - warm_up) / max(1, steps - warm_up))))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(averaging, 1 - 5 / max(steps, 10)))
+    )
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
+    first, spent = 0, 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        first, spent = saved["step"], saved["seconds"]
+
+    def save(step: int) -> None:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        state = {name: part.state_dict() for name, part in parts.items()}
+        new = checkpoint.with_suffix(".new")
+        torch.save({**state, "step": step, "seconds": spent + time.monotonic() - start}, new)
+        new.replace(checkpoint)
+
+    model.train()
+    start = saved_at = time.monotonic()
+    with tqdm(total=steps, initial=first, desc=label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
+        for step in range(first, steps):
+            with torch.autocast("cpu", torch.bfloat16, enabled=training_dtype() is torch.bfloat16):
+                value = loss(step)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(model)
+            bar.update()
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{float(value):.4f}")
+            if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
+                save(step + 1)
+                saved_at = time.monotonic()
+    model.load_state_dict(average.module.state_dict())
+    model.eval()
+    checkpoint.unlink(missing_ok=True)
+    return spent + time.monotonic() - start

@@ -1,0 +1,78 @@
+"""How `shapes/pixel` is trained: v-prediction under the cosine schedule, on captions, never on labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, PreTrainedTokenizerFast
+
+from gencls.models.pixel import PatchTransformer, PixelPipeline
+from gencls.stimuli.shapes import SHAPES
+from gencls.training.data import TEMPLATES, Photos, captions
+from gencls.training.loop import fit
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word of the captions; any other word is [unk]."""
+    words = sorted({w for text in (*TEMPLATES, *SHAPES) for w in text.replace("{}", " ").split()})
+    vocabulary = {token: i for i, token in enumerate(["[pad]", "[start]", "[unk]", *words, "[end]"])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
+    inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("-", " ")])
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [(token, vocabulary[token]) for token in ("[start]", "[end]")]
+    inner.post_processor = processors.TemplateProcessing(single="[start] $A [end]", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="[unk]", pad_token="[pad]", bos_token="[start]", eos_token="[end]",
+        model_max_length=16, padding_side="right",
+    )  # fmt: skip
+
+
+def pipeline(seed: int, *, width: int, patch_size: int, trunk_depth: int, text_depth: int) -> PixelPipeline:
+    """The untrained pipeline, its weights a function of the seed."""
+    torch.manual_seed(seed)
+    words = tokenizer()
+    text = CLIPTextConfig(
+        vocab_size=len(words), hidden_size=96, intermediate_size=192, projection_dim=96, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=16, pad_token_id=words.pad_token_id,
+        bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
+    )  # fmt: skip
+    return PixelPipeline(
+        tokenizer=words,
+        text_encoder=CLIPTextModelWithProjection(text),
+        transformer=PatchTransformer(
+            width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth, text_depth=text_depth,
+            text_width=96,
+        ),
+        scheduler=DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
+            set_alpha_to_one=False, timestep_spacing="trailing", rescale_betas_zero_snr=False,
+        ),
+    )  # fmt: skip
+
+
+def train_pixel(pipe: PixelPipeline, photos: Photos, steps: int, batch: int, seed: int, checkpoint: Path) -> float:
+    """Train text encoder and network together to predict v = α·ε − σ·x₀ (Salimans & Ho 2022); returns seconds.
+
+    Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise of each step.
+    """
+    alphas = pipe.scheduler.alphas_cumprod
+    model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})
+
+    def loss(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        images, labels = photos.batch(batch, generator)
+        x0 = images * 2 - 1
+        offset = torch.rand((), generator=generator)
+        timestep = ((torch.randperm(batch, generator=generator) + offset) / batch * len(alphas)).long()
+        noise = torch.randn(x0.shape, generator=generator)
+        alpha = alphas[timestep].sqrt()[:, None, None, None]
+        sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
+        text = pipe.encode_prompt(captions(labels, generator))
+        prediction = pipe.transformer(alpha * x0 + sigma * noise, timestep, text)
+        return (prediction.float() - (alpha * noise - sigma * x0)).square().mean()
+
+    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label="shapes/pixel")
