@@ -45,8 +45,7 @@ def proportion(
     cells: int,
     **extras: Any,
 ) -> Estimate:
-    """Cell 0 as a fraction of cells 0 and 1, with its interval; `shared` (trials, if given) tell which images are
-    shared."""
+    """Cell 0 as a fraction of cells 0 and 1, with its interval; `shared` are the trials, if images count."""
     counts = np.bincount(labels, minlength=cells)
     n = int(counts[:2].sum())
     value = float(fraction(counts))

@@ -51,13 +51,10 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
             values = list(pd.unique(trials[column]))
             if len(values) > 1:
                 raise GenclsError(
-                    f"trials mix {len(values)} values of '{column}' ({', '.join(map(str, values[:3]))}); {hint}"
+                    f"trials mix {len(values)} values of '{column}' ({values[0]}, {values[1]}, …); {hint}"
                 )
     for column in ("object_response", "category", *needed):
-        values = trials[column].to_numpy(object)
-        bad: np.ndarray = np.array(
-            [not isinstance(v, str) or (not v and column != "texture") for v in values]
-        )
+        bad = np.array([not isinstance(v, str) or (not v and column != "texture") for v in trials[column]])
         if bad.any():
             raise GenclsError(
                 f"trials: '{column}' is empty or no text in {rows(trials, bad)}; a missing answer is 'na'"
@@ -126,8 +123,8 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
         if lacking.any() or len(other) != len(first):
             unmatched = first[lacking] if lacking.any() else index[~index.isin(first)]
             raise GenclsError(
-                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(unmatched)} of one have no match "
-                f"by {', '.join(by)} (first: {str(unmatched[0])!r}); compare what both saw"
+                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(unmatched)} have no "
+                f"match by {', '.join(by)} (first: {str(unmatched[0])!r}); compare what both saw"
             )
         differ = other["category"].to_numpy(object)[order] != observers[0]["category"].to_numpy(object)
         if differ.any():
