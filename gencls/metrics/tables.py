@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gencls.categories import CATEGORIES
 from gencls.errors import GenclsError
 from gencls.metrics.bootstrap import Clusters
 
 #: The answer of a person who did not answer in time: wrong, and neither shape nor texture.
 NO_ANSWER = "na"
-#: The field's 16 entry-level categories (Geirhos et al. 2018).
-ENTRY_LEVEL = (
-    *("airplane", "bear", "bicycle", "bird", "boat", "bottle", "car", "cat"),
-    *("chair", "clock", "dog", "elephant", "keyboard", "knife", "oven", "truck"),
-)
 _IMAGES = r"(?:^|_)(([a-zA-Z]+)\d+)-(([a-zA-Z]+)\d+)(?:\.\w+)?$"
 
 
@@ -80,8 +76,8 @@ def offered(
     cues = [c for c in ("category", "texture") if c in trials]
     own = {str(w) for c in cues for w in pd.unique(trials[c])} - {""}
     known = tuple(categories or trials.attrs.get("categories") or ())
-    if not known and own <= set(ENTRY_LEVEL):
-        known = ENTRY_LEVEL
+    if not known and own <= set(CATEGORIES):
+        known = CATEGORIES
     if not known and strict:
         known = tuple(sorted(own))
     if not known:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,66 +19,6 @@ from gencls.metrics import Bootstrap
 
 CATEGORIES = ("bear", "bird", "cat", "dog", "knife")
 NO_INTERVAL = None
-
-
-# ---- the obvious implementation
-
-
-def plain_accuracy(trials: pd.DataFrame) -> float:
-    return sum(r.object_response == r.category for r in trials.itertuples()) / len(trials)
-
-
-def plain_shape_bias(trials: pd.DataFrame) -> tuple[int, int, float]:
-    shape = texture = 0
-    for r in trials.itertuples():
-        if r.category != r.texture:
-            shape += r.object_response == r.category
-            texture += r.object_response == r.texture
-    return shape, texture, shape / (shape + texture) if shape + texture else math.nan
-
-
-def plain_consistency(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
-    correct_b = {(r.condition, r.stimulus): r.object_response == r.category for r in b.itertuples()}
-    pairs = [(r.object_response == r.category, correct_b[r.condition, r.stimulus]) for r in a.itertuples()]
-    observed = sum(x == y for x, y in pairs) / len(pairs)
-    p, q = sum(x for x, _ in pairs) / len(pairs), sum(y for _, y in pairs) / len(pairs)
-    expected = p * q + (1 - p) * (1 - q)
-    return observed, 1.0 if expected == 1 else (observed - expected) / (1 - expected)
-
-
-def plain_entropy(trials: pd.DataFrame) -> float:
-    total = 0.0
-    for category in set(trials.object_response) - {"na"}:
-        p = (trials.object_response == category).sum() / len(trials)
-        total -= p * math.log2(p)
-    return total
-
-
-def plain_benchmark(
-    trials: pd.DataFrame, models: Sequence[str], people: Sequence[str], left_out: dict[str, tuple[str, ...]]
-) -> pd.DataFrame:
-    rows = {}
-    for model in [*models, "people"]:
-        pairs = list(combinations(people, 2)) if model == "people" else [(model, p) for p in people]
-        by_set, pooled = [], []
-        for name in trials.set.unique():
-            of_set = trials[trials.set == name]
-            conditions = [c for c in of_set.condition.unique() if c not in left_out.get(name, ())]
-            kept = of_set[of_set.condition.isin(conditions)]
-            by_person = []
-            for first, second in pairs:
-                by_condition = []
-                for c in conditions:
-                    a = kept[(kept.subj == first) & (kept.condition == c)]
-                    b = kept[(kept.subj == second) & (kept.condition == c)]
-                    squared = (plain_accuracy(a) - plain_accuracy(b)) ** 2
-                    by_condition.append((squared, *plain_consistency(a, b)))
-                by_person.append(np.mean(by_condition, axis=0))
-            by_set.append(np.mean(by_person, axis=0))
-            pooled.append(plain_accuracy(kept[kept.subj.isin(people if model == "people" else [model])]))
-        rows[model] = [*np.mean(by_set, axis=0), np.mean(pooled)]
-    columns = ["accuracy_difference", "observed_consistency", "error_consistency", "ood_accuracy"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 # ---- trials made up
@@ -103,9 +44,9 @@ def made_up(subj: str, seed: int, n: int = 40, skill: float = 0.5, conditions: i
 @settings(max_examples=40, deadline=None)
 def test_one_observer_equals_the_obvious(seed: int, n: int, skill: float) -> None:
     trials = made_up("a", seed, n, skill)
-    assert abs(metrics.accuracy(trials, NO_INTERVAL) - plain_accuracy(trials)) < 1e-12
-    assert abs(metrics.response_entropy(trials, NO_INTERVAL) - plain_entropy(trials)) < 1e-12
-    shape, texture, bias = plain_shape_bias(trials)
+    assert abs(metrics.accuracy(trials, NO_INTERVAL) - plain.accuracy(trials)) < 1e-12
+    assert abs(metrics.response_entropy(trials, NO_INTERVAL) - plain.entropy(trials)) < 1e-12
+    shape, texture, bias = plain.shape_bias(trials)
     ours = metrics.shape_bias(trials, bootstrap=NO_INTERVAL)
     assert (ours.shape, ours.texture, ours.n) == (shape, texture, shape + texture)
     assert ours.undefined == math.isnan(bias)
@@ -117,12 +58,12 @@ def test_one_observer_equals_the_obvious(seed: int, n: int, skill: float) -> Non
 @settings(max_examples=40, deadline=None)
 def test_two_observers_equal_the_obvious_in_any_order(seed: int, n: int, p: float, q: float) -> None:
     a, b = made_up("a", seed, n, p), made_up("b", seed + 1, n, q)
-    observed, kappa = plain_consistency(a, b)
+    observed, kappa = plain.consistency(a, b)
     ours = metrics.error_consistency(a, b.sample(frac=1, random_state=seed), NO_INTERVAL)
     assert abs(ours - kappa) < 1e-12
     assert abs(ours.observed - observed) < 1e-12
     assert abs(metrics.observed_consistency(a, b, NO_INTERVAL) - observed) < 1e-12
-    squared = (plain_accuracy(a) - plain_accuracy(b)) ** 2
+    squared = (plain.accuracy(a) - plain.accuracy(b)) ** 2
     assert abs(metrics.accuracy_difference(a, b, NO_INTERVAL) - squared) < 1e-12
     assert ours == metrics.error_consistency(b, a, NO_INTERVAL)  # symmetric
     assert -1 <= ours <= 1
@@ -148,7 +89,7 @@ def test_benchmark_table_averages_in_the_reference_order() -> None:
     trials = benchmark_trials(models, people)
     ours = metrics.benchmark_table(trials, bootstrap=Bootstrap("percentile", draws=200))
     left_out = {"colour": ("cr",), "rotation": ("0",)}
-    theirs = plain_benchmark(trials, models, people, left_out)
+    theirs = plain.benchmark(trials, models, people, left_out)
     np.testing.assert_allclose(ours.loc[theirs.index, theirs.columns], theirs, atol=1e-12, rtol=0)
     ranks = (
         theirs.loc[models, "accuracy_difference"].rank()
