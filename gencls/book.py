@@ -1,0 +1,423 @@
+"""The book: chapters are parametrized notebooks, executed for each world, then rendered by Jupyter Book.
+
+`book/<chapter>.md` (jupytext) → papermill → `_executed/<world>/<chapter>/<chapter>.ipynb` and `results.json`
+→ `jupyter-book build .` → `_build/html/index.html`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gencls.errors import GenclsError
+from gencls.results import Html, Number, Page, Prose, read_results, write_atomically
+
+__all__ = [
+    "Html", "Number", "Page", "Parameter", "Prose", "book_pages", "build_book", "chapter_results", "chapters",
+    "clean", "execute_pages", "parameters", "read_profile", "read_results", "root_folder", "run_chapter",
+]  # fmt: skip
+
+EXECUTED = "_executed"
+#: What a chapter says of a world that needs data which are not here: it is left out of a default build.
+NEEDS_MIRROR = {"full"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a chapter: an assignment in the cell tagged `parameters`."""
+
+    name: str
+    default: Any
+    types: tuple[str, ...]  #: the annotation's names, else the default's type; empty: anything
+    help: str  #: the comment behind it
+
+    def check(self, value: Any, chapter: str) -> None:
+        """Raise GenclsError unless the value is of the parameter's type (an int passes for a float)."""
+        given = type(value).__name__
+        if not self.types or given in self.types or (given == "int" and "float" in self.types):
+            return
+        wanted = " or ".join(self.types)
+        raise GenclsError(f"chapter '{chapter}', parameter '{self.name}': {value!r} is not {wanted}")
+
+
+def root_folder(start: str | Path | None = None) -> Path:
+    """The checkout's folder: at `start` (default: where we are) or above it, else where the package is."""
+    start = Path(start or os.environ.get("GENCLS_BOOK") or Path.cwd()).resolve()
+    for folder in (start, *start.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
+            return folder
+    raise GenclsError(f"no book at {start} or above it; clone the repository and run this inside it")
+
+
+def chapters(root: str | Path | None = None) -> list[str]:
+    """The ids of all chapters: the files in `book/` with a cell tagged `parameters`."""
+    files = sorted((root_folder(root) / "book").glob("*.md"))
+    return [file.stem for file in files if re.search(r"^:?tags: \[.*\bparameters\b", file.read_text(), re.M)]
+
+
+def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parameter]:
+    """A chapter's parameters by name, read from its `parameters` cell without running it."""
+    source = _parameters_source(_read_chapter(chapter, root_folder(root)))
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, annotation = node.targets[0].id, ""
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            name, annotation = node.target.id, ast.unparse(node.annotation)
+        else:
+            continue
+        default = ast.literal_eval(node.value)  # type: ignore[arg-type]  # both branches have a value
+        named = tuple(
+            part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part
+        )
+        types = named or (() if default is None else (type(default).__name__,))
+        types = types if all(hasattr(builtins, t) or t == "NoneType" for t in types) else ()
+        comment = lines[(node.end_lineno or 1) - 1].encode()[node.end_col_offset or 0 :].decode().strip()
+        found[name] = Parameter(name, default, types, comment.lstrip("# ").strip())
+    return found
+
+
+def read_profile(profile: str | Path, root: str | Path | None = None) -> dict[str, Any]:
+    """The mapping in a profile: a YAML file of parameters, or the name of one in `book/profiles/`.
+
+    A key is a parameter, for every chapter that has it, or a chapter's id with a mapping of its own.
+    """
+    path = Path(profile)
+    if not path.suffix:
+        folder = root_folder(root) / "book" / "profiles"
+        path = folder / f"{profile}.yml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in folder.glob("*.yml")))
+            raise GenclsError(f"the profile '{profile}' is unknown; there are: {known}, or name a .yml file")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise GenclsError(f"the profile {path} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise GenclsError(f"the profile {path} is not YAML: {' '.join(str(error).split())}") from None
+    if content is not None and not isinstance(content, dict):
+        raise GenclsError(f"the profile {path} must be lines of `name: value`")
+    return content or {}
+
+
+def run_chapter(
+    chapter: str,
+    parameters: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    profile: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """Execute one chapter; returns the path of the executed notebook.
+
+    Parameters
+    ----------
+    chapter : its id, e.g. `shape_bias`
+    parameters : values in place of those in its `parameters` cell; they win over the profile's
+    out : the folder for `<chapter>.ipynb`, `results.json` and the figures' data
+          (default: `_executed/<world>/<chapter>` of the checkout, where the book takes them from)
+    profile : name or path of a file of parameters, see `read_profile`
+    progress : show a progress bar (default: on a terminal)
+
+    Raises GenclsError for an unknown chapter or parameter, and where a cell fails: then nothing that was in
+    `out` is touched, and the notebook up to the failure is `<chapter>.failed.ipynb`.
+    """
+    root = root_folder(root)
+    values = _values(chapter, parameters or {}, profile, root)
+    world = values.get("world", _defaults(chapter, root).get("world", ""))
+    folder = Path(out).resolve() if out else root / EXECUTED / str(world) / chapter
+    return _execute(chapter, values, folder, root, sys.stderr.isatty() if progress is None else progress)
+
+
+def book_pages(root: str | Path | None = None) -> list[tuple[str, str]]:
+    """Every (world, chapter) that `_toc.yml` names, the opening page last: it sums up the others' results."""
+    toc = yaml.safe_load((root_folder(root) / "_toc.yml").read_text())
+    page = re.compile(rf"^{EXECUTED}/([^/]+)/([^/]+)/\2(?:\.ipynb)?$")
+    root_page, *rest = (m and (m[1], m[2]) for m in map(page.match, [str(toc.get("root")), *_toc_files(toc)]))
+    pages = [found for found in dict.fromkeys(rest) if found and found != root_page]
+    return [*pages, root_page] if root_page else pages
+
+
+def chapter_results(world: str, chapter: str, root: str | Path | None = None) -> list[Number]:
+    """The numbers that a chapter of the book has reported for a world; none if it was not run there."""
+    folder = root_folder(root) / EXECUTED / world / chapter
+    return read_results(folder) if (folder / "results.json").is_file() else []
+
+
+def execute_pages(
+    worlds: Sequence[str] | None = None,
+    profile: str | Path | None = None,
+    fresh: bool = False,
+    *,
+    root: str | Path | None = None,
+    missing_only: bool = False,
+    log: Callable[[str], object] = print,
+) -> list[Path]:
+    """Execute the chapters that `_toc.yml` names for these worlds; returns the notebooks, in the order run.
+
+    A chapter whose inputs (its text, parameters, the package, the records, what it sums up) are those of its
+    last run is not run again, unless `fresh`. A page of a world that is left out, if it was never run,
+    becomes a note that says how to make it.
+    """
+    root = root_folder(root)
+    pages = book_pages(root)
+    known = list(dict.fromkeys(world for world, _ in pages))
+    if worlds is None:
+        worlds = [w for w in known if w not in NEEDS_MIRROR or os.environ.get("GENCLS_MIRROR")]
+    for world in worlds:
+        if world not in known:
+            raise GenclsError(f"the book has no world '{world}'; _toc.yml names: {', '.join(known)}")
+    _check_profile(profile, root)
+    package, done = _digest_of_package(root), []
+    for i, (world, chapter) in enumerate(pages, 1):
+        folder = root / EXECUTED / world / chapter
+        notebook = folder / f"{chapter}.ipynb"
+        _read_chapter(chapter, root)
+        if world not in worlds:
+            if not notebook.exists():
+                _write_note(notebook, chapter, world)
+            continue
+        if missing_only and _is_run(notebook):
+            continue
+        values = _values(chapter, {"world": world}, profile, root)
+        if fresh and "fresh" in _defaults(chapter, root):
+            values["fresh"] = "all"
+        inputs = _digest(
+            package, (root / "book" / f"{chapter}.md").read_text(), values, _siblings(root, chapter, pages)
+        )
+        if not fresh and _inputs_of(notebook) == inputs:
+            log(f"[{i}/{len(pages)}] {world}/{chapter}: unchanged")
+            continue
+        log(f"[{i}/{len(pages)}] {world}/{chapter}")
+        done.append(_execute(chapter, values, folder, root, sys.stderr.isatty(), inputs))
+    return done
+
+
+def build_book(
+    worlds: Sequence[str] | None = None,
+    profile: str | Path | None = None,
+    fresh: bool = False,
+    out: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    log: Callable[[str], object] = print,
+) -> Path:
+    """Execute the chapters and render the book; returns the path of its `index.html`.
+
+    Parameters
+    ----------
+    worlds : which parts to execute (default: all whose data are here; `full` needs `GENCLS_MIRROR`)
+    profile : parameters of this build, e.g. `smoke`; see `read_profile`
+    fresh : compute every score again: runs every chapter, with its parameter `fresh` set to `all`
+    out : folder that `_build/` is made in (default: the checkout)
+    """
+    root = root_folder(root)
+    execute_pages(worlds, profile, fresh, root=root, log=log)
+    command = [sys.executable, "-m", "jupyter_book", "build", str(root), "-q", "-W", "--keep-going"]
+    if out:
+        command += ["--path-output", str(Path(out).resolve())]
+    log("rendering the pages")
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    index = Path(out or root).resolve() / "_build" / "html" / "index.html"
+    if done.returncode or not index.is_file():
+        lines = [
+            line
+            for line in (done.stderr + done.stdout).splitlines()
+            if re.search("WARNING|ERROR|rror:", line)
+        ]
+        raise GenclsError(
+            "jupyter-book could not build the book: " + " | ".join(lines[:5] or done.stderr.split("\n")[-5:])
+        )
+    return index
+
+
+def _toc_files(toc: Any) -> Iterator[str]:
+    if isinstance(toc, dict):
+        yield from (str(value) for key, value in toc.items() if key in ("file", "root"))
+        toc = list(toc.values())
+    if isinstance(toc, list):
+        for item in toc:
+            yield from _toc_files(item)
+
+
+def _read_chapter(chapter: str, root: Path) -> Any:
+    import jupytext
+
+    known = chapters(root)
+    if chapter not in known:
+        raise GenclsError(f"no chapter '{chapter}' in the book; there are: {', '.join(known)}")
+    return jupytext.read(root / "book" / f"{chapter}.md")
+
+
+def _parameters_source(notebook: Any) -> str:
+    return "\n".join(c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+
+
+def _defaults(chapter: str, root: Path) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in parameters(chapter, root).items()}
+
+
+def _values(chapter: str, given: Mapping[str, Any], profile: str | Path | None, root: Path) -> dict[str, Any]:
+    """The parameters to inject, checked: the profile's, its own for this chapter, then the given ones."""
+    known, names = parameters(chapter, root), chapters(root)
+    read = read_profile(profile, root) if profile else {}
+    general = {name: value for name, value in read.items() if name not in names}
+    own = read.get(chapter) or {}
+    everywhere = {name for other in names for name in parameters(other, root)} if general else set()
+    values = {k: v for k, v in general.items() if k in known or k not in everywhere} | own | dict(given)
+    for name, value in values.items():
+        if name not in known:
+            raise GenclsError(f"chapter '{chapter}' has no parameter '{name}'; it has: {', '.join(known)}")
+        known[name].check(value, chapter)
+    return values
+
+
+def _check_profile(profile: str | Path | None, root: Path) -> None:
+    if profile:
+        for chapter in chapters(root):
+            _values(chapter, {}, profile, root)
+
+
+def _execute(
+    chapter: str,
+    values: Mapping[str, Any],
+    folder: Path,
+    root: Path,
+    progress: bool,
+    inputs: str = "run by hand",
+) -> Path:
+    """Run in a folder of its own beside `folder` and move the results there once all is well."""
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    notebook = _read_chapter(chapter, root)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    final = folder / f"{chapter}.ipynb"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".running-") as temporary:
+            stage = Path(temporary)
+            try:
+                with _environment(GENCLS_OUT=str(stage), GENCLS_BOOK=str(root)):
+                    done = papermill.execute_notebook(
+                        notebook,
+                        str(stage / "run"),
+                        dict(values),
+                        kernel_name="python3",
+                        progress_bar=progress,
+                    )
+            except PapermillExecutionError as error:
+                failed = final.with_suffix(".failed.ipynb")
+                (stage / "run").replace(failed)
+                raise _failure(chapter, error, failed) from None
+            (stage / "run").unlink()
+            done.metadata.pop("papermill", None)
+            done.metadata["gencls"] = {
+                "inputs": inputs,
+                "parameters": json.loads(json.dumps(dict(values), default=str)),
+            }
+            for cell in done.cells:
+                tags = cell.metadata.setdefault("tags", [])
+                cell.metadata.pop("papermill", None)
+                if cell.cell_type == "code" and not {"show-input", "remove-input", "remove-cell"} & set(tags):
+                    tags.append("hide-input")
+            nbformat.write(done, str(stage / final.name))
+            final.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+            for file in sorted(stage.iterdir(), key=lambda f: f.name == final.name):
+                file.replace(folder / file.name)
+    except OSError as error:
+        raise GenclsError(
+            f"chapter '{chapter}' could not be written to {folder}: {error.strerror or error}; "
+            "free some space or choose another folder"
+        ) from None
+    return final
+
+
+def _failure(chapter: str, error: Any, failed: Path) -> GenclsError:
+    if error.ename == "GenclsError":
+        return GenclsError(f"chapter '{chapter}': {error.evalue}")
+    message = " ".join(str(error.evalue).split()) or "no message"
+    return GenclsError(
+        f"chapter '{chapter}' failed in its cell {error.exec_count} with {error.ename}: {message} "
+        f"(everything up to there is in {failed})"
+    )
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _digest_of_package(root: Path) -> str:
+    """SHA-256 over the package's files (code, tables, weights), the records and where data are read."""
+    sha = hashlib.sha256(os.environ.get("GENCLS_MIRROR", "").encode())
+    for folder in (Path(__file__).parent, root / "book" / "records"):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                sha.update(file.relative_to(folder).as_posix().encode())
+                sha.update(hashlib.sha256(file.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+def _siblings(root: Path, chapter: str, pages: Sequence[tuple[str, str]]) -> list[str]:
+    """What the opening page sums up: the other pages' results (nothing for any other page)."""
+    if chapter != pages[-1][1]:
+        return []
+    files = (root / EXECUTED / world / name / "results.json" for world, name in pages if name != chapter)
+    return [file.read_text() for file in files if file.is_file()]
+
+
+def _inputs_of(notebook: Path) -> str:
+    try:
+        return str(json.loads(notebook.read_text())["metadata"]["gencls"]["inputs"])
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
+def _is_run(notebook: Path) -> bool:
+    return bool(_inputs_of(notebook))
+
+
+def _write_note(notebook: Path, chapter: str, world: str) -> None:
+    import nbformat.v4 as v4
+
+    text = (
+        f"# {chapter.replace('_', ' ').capitalize()} ({world})\n\n"
+        f"This page was not run in this build. `gencls run {chapter} -p world={world}` runs it; "
+        "`GENCLS_MIRROR` names a folder with the public data that it needs."
+    )
+    cell = v4.new_markdown_cell(text, id="note")
+    write_atomically(notebook, json.dumps(v4.new_notebook(cells=[cell])))
+
+
+def clean(root: str | Path | None = None) -> None:
+    """Remove the executed notebooks and the rendered book."""
+    for name in (EXECUTED, "_build"):
+        shutil.rmtree(root_folder(root) / name, ignore_errors=True)
