@@ -78,11 +78,6 @@ def main(n: int, observers: int) -> None:
 
     slow = seconds(lambda: plain.kappa_bootstrap(right_a, right_b, FEW, 0)) * DRAWS / FEW
     rows = [
-        (
-            "κ of a pair, no interval",
-            lambda: metrics.error_consistency(a, b, None),
-            seconds(lambda: plain.consistency(a, b)),
-        ),
         ("κ of a pair, naive", lambda: metrics.error_consistency(a, b, percentile, clustered=False), slow),
         ("κ of a pair, BCa", lambda: metrics.error_consistency(a, b, clustered=False), slow),
         ("κ of a pair, two-way clustered", lambda: metrics.error_consistency(a, b), slow),

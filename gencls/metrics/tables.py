@@ -50,7 +50,9 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
                     f"trials mix {len(values)} values of '{column}' ({values[0]}, {values[1]}, …); {hint}"
                 )
     for column in ("object_response", "category", *needed):
-        bad = np.array([not isinstance(v, str) or (not v and column != "texture") for v in trials[column]])
+        bad = np.array(
+            [not isinstance(v, str) or (not v and column != "texture") for v in trials[column].tolist()]
+        )
         if bad.any():
             raise GenclsError(
                 f"trials: '{column}' is empty or no text in {rows(trials, bad)}; a missing answer is 'na'"
