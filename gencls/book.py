@@ -229,7 +229,8 @@ def build_book(
     """
     root = root_folder(root)
     execute_pages(worlds, profile, fresh, root=root, log=log)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(root), "-q", "-W", "--keep-going"]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(root), "-q", "-W", "--keep-going"]
     if out:
         command += ["--path-output", str(Path(out).resolve())]
     log("rendering the pages")
@@ -318,16 +319,17 @@ def _execute(
                 with _environment(GENCLS_OUT=str(stage), GENCLS_BOOK=str(root)):
                     done = papermill.execute_notebook(
                         notebook,
-                        str(stage / "run"),
+                        str(stage / "run.ipynb"),
                         dict(values),
                         kernel_name="python3",
+                        extra_arguments=["--IPKernelApp.log_level=40"],
                         progress_bar=progress,
                     )
             except PapermillExecutionError as error:
                 failed = final.with_suffix(".failed.ipynb")
-                (stage / "run").replace(failed)
+                (stage / "run.ipynb").replace(failed)
                 raise _failure(chapter, error, failed) from None
-            (stage / "run").unlink()
+            (stage / "run.ipynb").unlink()
             done.metadata.pop("papermill", None)
             done.metadata["gencls"] = {
                 "inputs": inputs,
