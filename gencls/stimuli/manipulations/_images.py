@@ -1,0 +1,123 @@
+"""What all manipulations share: checks of images and seeds, grey, working through a batch piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from gencls.errors import GenclsError
+
+#: An int (image i of a batch draws from the pair of it and i) or one int an image.
+Seed = int | Sequence[int] | np.ndarray
+
+#: Red, green and blue in `grey` (ITU-R BT.709, as skimage's `rgb2gray`).
+LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
+
+#: The size, in pixels, that the published levels are meant for.
+REFERENCE_SIZE = 224
+
+# Pixels worked on at a time: a few arrays of so many stay in a core's cache.
+_PIECE = 1 << 16
+
+
+def as_batch(images: np.ndarray, what: str) -> tuple[np.ndarray, bool]:
+    """The images as n×H×W×3 and whether it was a single one; their range is checked piece by piece, later."""
+    array = np.asarray(images)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape[-3:]:
+        raise GenclsError(
+            f"{what}: images are H×W×3 or n×H×W×3, not {'×'.join(map(str, array.shape)) or 'a number'}"
+        )
+    if array.dtype not in (np.float32, np.float64):
+        raise GenclsError(
+            f"{what}: images are float32 or float64 in [0, 1], not {array.dtype}; divide 8-bit images by 255"
+        )
+    return (array, False) if array.ndim == 4 else (array[None], True)
+
+
+def pieces(batch: np.ndarray, what: str) -> Iterator[tuple[slice, np.ndarray]]:
+    """Consecutive rows of the batch, contiguous and checked to lie in [0, 1]."""
+    step = max(1, _PIECE // (batch.shape[1] * batch.shape[2]))
+    for start in range(0, len(batch), step):
+        rows = slice(start, min(start + step, len(batch)))
+        piece = np.ascontiguousarray(batch[rows])
+        low, high = piece.min(), piece.max()
+        if not (low >= 0 and high <= 1):  # so that NaN is caught too
+            raise GenclsError(
+                f"{what}: images lie in [0, 1], but values from {low:g} to {high:g} stand in "
+                f"images {rows.start} to {rows.stop - 1}; scale or clip them first"
+            )
+        yield rows, piece
+
+
+def grey(images: np.ndarray, double: bool = False) -> np.ndarray:
+    """…×H×W×3 → …×H×W: the luminance, in the images' own number type or in double precision."""
+    weights = LUMINANCE if double else LUMINANCE.astype(images.dtype)
+    return (images.reshape(-1, 3) @ weights).reshape(images.shape[:-1])
+
+
+def on_grey(
+    images: np.ndarray,
+    what: str,
+    function: Callable[[np.ndarray, slice], np.ndarray] | None = None,
+    *,
+    clip: bool = True,
+    double: bool = False,
+) -> np.ndarray:
+    """Apply `function(grey images n×H×W, their rows in the batch)`, clip, write to three equal channels.
+
+    Without a function the result is grey.
+    """
+    batch, single = as_batch(images, what)
+    out = np.empty_like(batch, order="C")
+    for rows, piece in pieces(batch, what):
+        result = grey(piece, double)
+        if function is not None:
+            result = function(result, rows)
+        if clip:
+            np.clip(result, 0, 1, out=result)
+        for channel in range(3):
+            out[rows, ..., channel] = result
+    return out[0] if single else out
+
+
+def generators(seed: Seed, n: int, what: str) -> Callable[[int], np.random.Generator]:
+    """Row of the batch → its own generator: a pure function of seed and row (or of the row's own seed)."""
+    seeds = np.asarray(seed)
+    if seeds.dtype.kind not in "iu" or seeds.ndim > 1 or (seeds < 0).any():
+        raise GenclsError(f"{what}: seed is a whole number from 0 on, or one for each image, not {seed!r}")
+    if seeds.ndim == 0:
+        return lambda row: np.random.default_rng([int(seeds), row])
+    if len(seeds) != n:
+        raise GenclsError(f"{what}: {len(seeds)} seeds for {n} images; give one int, or one seed an image")
+    return lambda row: np.random.default_rng(int(seeds[row]))
+
+
+def count(images: np.ndarray) -> int:
+    """How many images."""
+    return len(images) if np.ndim(images) == 4 else 1
+
+
+def number(value: float, what: str, name: str, low: float, high: float = 1e6) -> float:
+    """The value, if it is a number in [low, high]."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not low <= value <= high:
+        raise GenclsError(f"{what}: {name} is a number between {low:g} and {high:g}, not {value!r}")
+    return float(value)
+
+
+def flag(value: bool, what: str) -> bool:
+    """The value, if it is a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise GenclsError(f"{what}: level is True (manipulated) or False (not), not {value!r}")
+    return bool(value)
+
+
+def square(images: np.ndarray, what: str) -> int:
+    """The side of square images, in pixels."""
+    height, width = np.shape(images)[-3:-1]
+    if height != width:
+        raise GenclsError(
+            f"{what}: levels scale with the side of a square image, and this one is {height}×{width}; crop it"
+        )
+    return height
