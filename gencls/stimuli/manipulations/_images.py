@@ -18,7 +18,7 @@ LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 REFERENCE_SIZE = 224
 
 # Pixels worked on at a time: a few arrays of so many stay in a core's cache.
-_PIECE = 1 << 17
+_PIECE = 1 << 16
 
 
 def as_batch(images: np.ndarray, what: str) -> tuple[np.ndarray, bool]:
