@@ -27,7 +27,9 @@ class Weighting:
     def between(self, low: float, high: float) -> Weighting:
         """The same weighting on low ≤ t ≤ high, zero elsewhere."""
         if not 0 <= low < high <= 1:
-            raise GenclsError(f"weighting: the range {low}–{high} is not within 0–1 and rising; give 0 ≤ low < high ≤ 1")
+            raise GenclsError(
+                f"weighting: the range {low}–{high} is not within 0–1 and rising; give 0 ≤ low < high ≤ 1"
+            )
         return Weighting(
             f"{self.name} on {low:g}-{high:g}", lambda t, s: self.function(t, s) * ((t >= low) & (t <= high))
         )
@@ -58,7 +60,9 @@ def weighting(value: str | Weighting | Function) -> Weighting:
     elif base in known:
         found = known[base]
     else:
-        raise GenclsError(f"weighting {value!r} is not known; give exp(-7t) with any number, {', '.join(known)}, or a function")
+        raise GenclsError(
+            f"weighting {value!r} is not known; give exp(-7t) with any number, {', '.join(known)}, or a function"
+        )
     if span:
         ends = re.fullmatch(r"([0-9.]+)-([0-9.]+)", span)
         if not ends:
@@ -85,7 +89,9 @@ def weighted(scores: xr.Dataset, by: str | Weighting | Function = "exp(-7t)") ->
     factor = scores["quadrature"] * xr.DataArray(w(scores["t"].values, scores["log_snr"].values), dims="t")
     if not float(abs(factor).sum()) > 0:
         raise GenclsError(f"weighting {w.name} is zero at every t of these scores; widen its range")
-    return (scores["error"].astype("float64").mean("draw") * factor).sum("t", skipna=False).transpose("stimulus", "class")
+    return (
+        (scores["error"].astype("float64").mean("draw") * factor).sum("t", skipna=False).transpose("stimulus", "class")
+    )
 
 
 def answers(scores: xr.Dataset, by: str | Weighting | Function = "exp(-7t)") -> list[str]:
@@ -97,7 +103,9 @@ def answers(scores: xr.Dataset, by: str | Weighting | Function = "exp(-7t)") -> 
     return [str(c) for c in scores["class"].values[best]]
 
 
-def probabilities(scores: xr.Dataset, temperature: float = 1.0, by: str | Weighting | Function = "exp(-7t)") -> xr.DataArray:
+def probabilities(
+    scores: xr.Dataset, temperature: float = 1.0, by: str | Weighting | Function = "exp(-7t)"
+) -> xr.DataArray:
     """softmax(−weighted error / temperature), stimulus × class; rows sum to 1."""
     if scores.attrs.get("eliminated_under"):
         raise GenclsError("a plan that drops classes gives answers, not probabilities; score with an exhaustive plan")

@@ -12,7 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerFast
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 
 class Block(nn.Module):
@@ -101,7 +101,7 @@ class PixelPipeline(DiffusionPipeline):
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        text_encoder: CLIPTextModelWithProjection,
+        text_encoder: CLIPTextModel,
         transformer: PatchTransformer,
         scheduler: DDIMScheduler,
     ) -> None:
@@ -111,9 +111,11 @@ class PixelPipeline(DiffusionPipeline):
         )
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """Sentence embeddings, n×text_width."""
+        """Sentence embeddings, the mean over a prompt's tokens: n×text_width."""
         tokens = self.tokenizer(prompts, padding=True, truncation=True, return_tensors="pt").to(self.device)
-        return self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+        mask = tokens.attention_mask[:, :, None]
+        states = self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+        return (states * mask).sum(1) / mask.sum(1)
 
     @torch.no_grad()
     def __call__(

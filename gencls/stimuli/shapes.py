@@ -75,20 +75,34 @@ _SHAPES: dict[str, Callable[[Mask, Mask], Mask]] = {
     "square": _box(-180, -180, 180, 180),
     "triangle": _polygon((0, -230), (225, 175), (-225, 175)),
     "star": _polygon(
-        (0, -245), (58, -80), (233, -76), (94, 31), (144, 198), (0, 99), (-144, 198), (-94, 31), (-233, -76), (-58, -80)
+        (0, -245),
+        (58, -80),
+        (233, -76),
+        (94, 31),
+        (144, 198),
+        (0, 99),
+        (-144, 198),
+        (-94, 31),
+        (-233, -76),
+        (-58, -80),
     ),
     "cross": _union(_box(-78, -225, 78, 225), _box(-225, -78, 225, 78)),
-    "heart": _union(_disc(-103, -85, 118), _disc(103, -85, 118), _polygon((-198, -14), (0, 232), (198, -14), (0, -110))),
+    "heart": _union(
+        _disc(-103, -85, 118), _disc(103, -85, 118), _polygon((-198, -14), (0, 232), (198, -14), (0, -110))
+    ),
     "moon": lambda x, y: _disc(-10, 0, 225)(x, y) & ~_disc(95, 0, 185)(x, y),
     "ring": lambda x, y: _disc(0, 0, 220)(x, y) & ~_disc(0, 0, 112)(x, y),
     "arrow": _polygon((0, -240), (195, -20), (82, -20), (82, 225), (-82, 225), (-82, -20), (-195, -20)),
     "bolt": _polygon((60, -245), (-165, 45), (-25, 45), (-75, 245), (165, -70), (25, -70), (120, -245)),
     "hourglass": _polygon((-190, -220), (190, -220), (38, 0), (190, 220), (-190, 220), (-38, 0)),
     "drop": _union(_disc(0, 85, 150), _polygon((0, -245), (136, 22), (0, 90), (-136, 22))),
-    "clover": _union(_disc(0, -115, 112), _disc(-118, 50, 112), _disc(118, 50, 112), _disc(0, 0, 60), _box(-28, 0, 28, 240)),
+    "clover": _union(
+        _disc(0, -115, 112), _disc(-118, 50, 112), _disc(118, 50, 112), _disc(0, 0, 60), _box(-28, 0, 28, 240)
+    ),
     "hammer": _union(_box(-210, -220, 210, -75), _box(-58, -80, 58, 235)),
     "fish": _union(
-        lambda x, y: (x + 60) ** 2 * 125**2 + y**2 * 180**2 <= 180**2 * 125**2, _polygon((70, 0), (240, -145), (240, 145))
+        lambda x, y: (x + 60) ** 2 * 125**2 + y**2 * 180**2 <= 180**2 * 125**2,
+        _polygon((70, 0), (240, -145), (240, 145)),
     ),
     "tree": _union(
         _polygon((0, -245), (125, -75), (-125, -75)),
@@ -118,11 +132,14 @@ _TEXTURES: dict[str, Callable[[Mask, Mask], Mask]] = {
     "scales": lambda u, v: (_cell(u + 32 * (v // 32), 64) ** 2 + (v % 32) ** 2) // 200 % 2 == 0,
     "rings": lambda u, v: (_cell(u, 64) ** 2 + _cell(v, 64) ** 2) // 210 % 2 == 0,
     "crosses": lambda u, v: (
-        ((abs(_cell(u, 64)) < 7) & (abs(_cell(v, 64)) < 22)) | ((abs(_cell(v, 64)) < 7) & (abs(_cell(u, 64)) < 22))
+        ((abs(_cell(u, 64)) < 7) & (abs(_cell(v, 64)) < 22))
+        | ((abs(_cell(v, 64)) < 7) & (abs(_cell(u, 64)) < 22))
     ),
     "triangles": lambda u, v: abs(_cell(u, 64)) * 2 < v,
     "weave": lambda u, v: np.where((u // 32 + v // 32) % 2 == 0, u % 16 < 8, v % 16 < 8),
-    "speckle": lambda u, v: (0x9E3779B97F4A7C15 >> ((u // 8) + 8 * (v // 8)).astype(np.uint64)) & np.uint64(1) == 1,
+    "speckle": lambda u, v: (
+        (0x9E3779B97F4A7C15 >> ((u // 8) + 8 * (v // 8)).astype(np.uint64)) & np.uint64(1) == 1
+    ),
     "squares": lambda u, v: np.maximum(abs(_cell(u, 64)), abs(_cell(v, 64))) // 8 % 2 == 0,
 }
 
@@ -194,13 +211,17 @@ class ShapesWorld:
         if self.cover not in ("object", "image"):
             raise GenclsError(f"shapes world: cover is {self.cover!r}; give 'object' or 'image'")
         if not 4 <= self.texture_scale <= SIZE:
-            raise GenclsError(f"shapes world: texture_scale is {self.texture_scale}; give 4 to {SIZE} px a period")
+            raise GenclsError(
+                f"shapes world: texture_scale is {self.texture_scale}; give 4 to {SIZE} px a period"
+            )
 
     # -- one stimulus -------------------------------------------------------------------------------------------
 
     def _random(self, stream: str, index: int, n: int = 24) -> list[int]:
         """n random integers below 2³², a pure function of (seed, stream, index)."""
-        key = np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}".encode(), digest_size=16).digest(), np.uint64)
+        key = np.frombuffer(
+            hashlib.blake2b(f"{self.seed}/{stream}".encode(), digest_size=16).digest(), np.uint64
+        )
         return [int(x) >> 32 for x in np.random.Philox(key=key, counter=index).random_raw(n)]
 
     def cues(self, stream: str, index: int) -> tuple[int, int, int]:
@@ -211,7 +232,9 @@ class ShapesWorld:
         texture = category if draw[2] < self.texture_reliability * 2**32 else draw[3] % 16
         return category, shape, texture
 
-    def draw(self, shape: int | None, texture: int | None, stream: str, index: int, outline: bool = False) -> np.ndarray:
+    def draw(
+        self, shape: int | None, texture: int | None, stream: str, index: int, outline: bool = False
+    ) -> np.ndarray:
         """One stimulus: 32×32×3, uint8.
 
         `shape` None: the texture covers the whole image. `texture` None: the object is of one colour. `outline`: a line
@@ -222,17 +245,17 @@ class ShapesWorld:
         if shape is None:
             inside = np.ones((SIZE * _FINE, SIZE * _FINE), np.uint8)
         else:
-            across = 22 + 6 * (r[13] / 2**32)  # px, the template's width; shapes fill about nine tenths of it
+            across = 24 + 5 * (r[13] / 2**32)  # px, the template's width; shapes fill about nine tenths of it
             scale = _CELLS / across
-            shift = tuple(int(np.rint((r[k] / 2**32 - 0.5) * 6 * scale * 65536)) for k in (14, 15))
+            shift = tuple(int(np.rint((r[k] / 2**32 - 0.5) * 4 * scale * 65536)) for k in (14, 15))
             template = _shape_template(SHAPES[shape], outline)
-            inside = _look_up(template, _FIELD, scale, r[16] % 359 - 179, (shift[0], shift[1]))
+            inside = _look_up(template, _FIELD, scale, r[16] % 215 - 107, (shift[0], shift[1]))
         if texture is None:
             layer = inside * np.uint8(2)
         else:
-            scale = _TILE / self.texture_scale * (0.85 + 0.3 * (r[17] / 2**32))
+            scale = _TILE / self.texture_scale * (0.9 + 0.2 * (r[17] / 2**32))
             phase = (r[18] % (_TILE << 16), r[19] % (_TILE << 16))
-            tile = _look_up(_texture_template(TEXTURES[texture]), _TILE, scale, r[20] % 267 - 133, phase)
+            tile = _look_up(_texture_template(TEXTURES[texture]), _TILE, scale, r[20] % 179 - 89, phase)
             ground = tile if self.cover == "image" else np.uint8(0)
             layer = np.where(inside, tile + np.uint8(2), ground).astype(np.uint8)
         # layer: 0, 1 the background's two colours, 2, 3 the object's

@@ -60,5 +60,11 @@ def captions(labels: Tensor, generator: torch.Generator) -> list[str]:
 
 
 def _fingerprint(world: ShapesWorld) -> str:
-    values = (world.seed, world.shape_reliability, world.texture_reliability, world.cover, world.texture_scale)
+    values = (
+        world.seed,
+        world.shape_reliability,
+        world.texture_reliability,
+        world.cover,
+        world.texture_scale,
+    )
     return "-".join(str(v) for v in values)

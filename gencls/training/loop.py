@@ -79,7 +79,7 @@ def fit(
             average.update_parameters(model)
             bar.update()
             if step % 20 == 0:
-                bar.set_postfix(loss=f"{float(value):.4f}")
+                bar.set_postfix(loss=f"{value.item():.4f}")
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                 save(step + 1)
                 saved_at = time.monotonic()

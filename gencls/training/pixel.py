@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, PreTrainedTokenizerFast
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from gencls.models.pixel import PatchTransformer, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
@@ -36,27 +36,39 @@ def pipeline(seed: int, *, width: int, patch_size: int, trunk_depth: int, text_d
     torch.manual_seed(seed)
     words = tokenizer()
     text = CLIPTextConfig(
-        vocab_size=len(words), hidden_size=96, intermediate_size=192, projection_dim=96, num_hidden_layers=2,
+        vocab_size=len(words), hidden_size=96, intermediate_size=192, num_hidden_layers=2,
         num_attention_heads=2, max_position_embeddings=16, pad_token_id=words.pad_token_id,
         bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
     )  # fmt: skip
+    encoder = CLIPTextModel(text)
+    # Words start out far apart, so that the network has something to tell classes by from the first step on.
+    nn.init.normal_(encoder.get_input_embeddings().weight, std=0.5)
     return PixelPipeline(
         tokenizer=words,
-        text_encoder=CLIPTextModelWithProjection(text),
+        text_encoder=encoder,
         transformer=PatchTransformer(
             width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth, text_depth=text_depth,
             text_width=96,
         ),
         scheduler=DDIMScheduler(
-            beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
+            beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
             set_alpha_to_one=False, timestep_spacing="trailing", rescale_betas_zero_snr=False,
         ),
     )  # fmt: skip
 
 
-def train_pixel(pipe: PixelPipeline, photos: Photos, steps: int, batch: int, seed: int, checkpoint: Path) -> float:
-    """Train text encoder and network together to predict v = α·ε − σ·x₀ (Salimans & Ho 2022); returns seconds.
+def train_pixel(
+    pipe: PixelPipeline,
+    photos: Photos,
+    steps: int,
+    batch: int,
+    seed: int,
+    checkpoint: Path,
+    label: str = "shapes/pixel",
+) -> float:
+    """Train text encoder and network together to predict x₀; returns seconds.
 
+    The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing beyond 2.
     Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise of each step.
     """
     alphas = pipe.scheduler.alphas_cumprod
@@ -73,6 +85,7 @@ def train_pixel(pipe: PixelPipeline, photos: Photos, steps: int, batch: int, see
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
         text = pipe.encode_prompt(captions(labels, generator))
         prediction = pipe.transformer(alpha * x0 + sigma * noise, timestep, text)
-        return (prediction.float() - (alpha * noise - sigma * x0)).square().mean()
+        weight = (1 / (1 - alphas[timestep])).clamp(max=2.0)
+        return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label="shapes/pixel")
+    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label=label)

@@ -1,0 +1,90 @@
+"""Records: scores kept on disk, with everything needed to make them again. No torch is needed to read one.
+
+A finished record is one zipped zarr store. While it is being made it is a folder of stimuli beside it (`….part`), one small
+file each, so that a kill loses at most the stimuli in flight; the next run takes the rest up again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from gencls.errors import GenclsError
+
+#: What must be equal for a score on record to be the score that would be computed.
+BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "classes")
+
+
+def read(path: Path) -> xr.Dataset:
+    """The scores of a finished record."""
+    try:
+        with zarr.storage.ZipStore(path, mode="r") as store:
+            return xr.open_zarr(store, consolidated=False).load()
+    except Exception as error:
+        raise GenclsError(
+            f"{path} is no record of scores ({type(error).__name__}); delete it and score again"
+        ) from error
+
+
+def write(scores: xr.Dataset, path: Path) -> None:
+    """Write a finished record: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    encoding = {name: {"chunks": value.shape} for name, value in scores.data_vars.items()}
+    try:
+        with zarr.storage.ZipStore(new, mode="w") as store:
+            scores.drop_encoding().to_zarr(store, mode="w", consolidated=False, encoding=encoding)
+        new.replace(path)
+    except OSError as error:
+        raise GenclsError(
+            f"the record {path} could not be written ({error.strerror or error}); free some space or choose another "
+            "folder, and run again: what was computed is kept"
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+class Work:
+    """The unfinished record beside `path`: one file a stimulus, each written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.with_name(path.name + ".part")
+
+    def have(self, key: str) -> bool:
+        return (self.folder / f"{key}.npy").exists()
+
+    def put(self, key: str, values: np.ndarray) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            new = self.folder / f"{key}.new"
+            with new.open("wb") as file:
+                np.save(file, values, allow_pickle=False)
+            new.replace(self.folder / f"{key}.npy")
+        except OSError as error:
+            raise GenclsError(
+                f"scores could not be written to {self.folder} ({error.strerror or error}); free some space or choose "
+                "another folder, and run again: what was computed is kept"
+            ) from error
+
+    def get(self, key: str) -> np.ndarray:
+        return np.load(self.folder / f"{key}.npy", allow_pickle=False)
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def matching(scores: xr.Dataset, bound: dict[str, str], digests: Sequence[str]) -> dict[str, int]:
+    """Stimulus digest → row, of those stimuli whose score on this record is the one that was asked for.
+
+    A record whose weights do not ship is bound by everything but the model's digest: `bound` leaves it out.
+    """
+    if any(str(scores.attrs.get(name)) != value for name, value in bound.items()):
+        return {}
+    rows = {str(d): i for i, d in enumerate(scores["digest"].values)}
+    return {d: rows[d] for d in digests if d in rows}

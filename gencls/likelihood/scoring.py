@@ -1,0 +1,212 @@
+"""The loop that turns a model and stimuli into scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm import tqdm
+
+from gencls import categories as cats
+from gencls.errors import GenclsError
+from gencls.likelihood import records
+from gencls.likelihood.plans import Exhaustive, Staged, quadrature
+from gencls.likelihood.weightings import weighting
+from gencls.models.diffusion import DiffusionModel
+from gencls.models.discriminative import DiscriminativeModel
+from gencls.models.noise import noise
+from gencls.stimuli.sets import StimulusSet
+
+Model = DiffusionModel | DiscriminativeModel
+
+#: Fresh scores may differ from recorded ones by this much, relative: fp32 on another processor.
+TOLERANCE = 2e-3
+
+
+def stimulus_digest(image: np.ndarray) -> str:
+    """What a score is bound to: the pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
+def score(
+    model: Model,
+    stimuli: StimulusSet,
+    *,
+    classes: Sequence[str] | None = None,
+    prompt: str = cats.PROMPT,
+    plan: Exhaustive | None = None,
+    seed: int = 0,
+    record: Path | None = None,
+    model_digest: str = "",
+    keys: Sequence[str] | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Scores of every stimulus for every class.
+
+    Parameters
+    ----------
+    classes : what to choose among; the set's categories by default
+    prompt : with `{}` where the class goes; the paper's "A bad photo of a {}" by default
+    plan : which timesteps and draws are spent; 16 timesteps, one draw by default
+    seed : of the noise, which is a function of (seed, stimulus, timestep, draw) and shared by the classes
+    record : where the scores are kept; taken up again after a kill, reused when everything they hang on is the same
+    keys : what stands for each stimulus in its noise; its name by default, a digest of the content for a user's own file
+
+    Returns
+    -------
+    Dataset with `error` (stimulus × class × t × draw, float32, NaN where nothing was spent) and the coordinates `t`,
+    `timestep`, `log_snr`, `quadrature` (the share of (0, 1) of each t), or, for a classifier, `log_probability`
+    (stimulus × class); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
+    """
+    classes = list(stimuli.categories if classes is None else classes)
+    if len(set(classes)) < 2 or len(set(classes)) != len(classes):
+        raise GenclsError(f"classes {classes}: give at least two, each once")
+    plan = plan or Exhaustive()
+    keys = list(stimuli.table["name"]) if keys is None else list(keys)
+    bound = binding(model.name, model.kind, plan, seed, prompt, classes)
+    bound["model_digest"] = model_digest
+    if record is not None and record.exists():
+        old = records.read(record)
+        rows = records.matching(old, bound, [stimulus_digest(stimuli[i].image) for i in range(len(stimuli))])
+        if len(rows) == len(stimuli):
+            digests = [stimulus_digest(stimuli[i].image) for i in range(len(stimuli))]
+            return old.isel(stimulus=[rows[d] for d in digests])
+    work = records.Work(record) if record is not None else None
+    if isinstance(model, DiffusionModel):
+        loop = _Diffusion(model, classes, prompt, plan, seed)
+    else:
+        loop = _Discriminative(model, classes)
+    values: list[np.ndarray | None] = [None] * len(stimuli)
+    digests = []
+    tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
+    with tqdm(total=len(stimuli), desc=f"{model.name} on {stimuli.name}", unit="stimulus", disable=not progress) as bar:
+        for start in range(0, len(stimuli), loop.chunk):
+            rows_ = range(start, min(start + loop.chunk, len(stimuli)))
+            images = [stimuli[i].image for i in rows_]
+            digests += [stimulus_digest(image) for image in images]
+            todo = []
+            for i, image in zip(rows_, images, strict=True):
+                name = f"{tag}-{digests[i]}-{hashlib.sha256(keys[i].encode()).hexdigest()[:8]}"
+                if work is not None and work.have(name):
+                    values[i] = work.get(name)
+                else:
+                    todo.append((i, image, name))
+            if todo:
+                for (i, _, name), value in zip(
+                    todo, loop([image for _, image, _ in todo], [keys[i] for i, _, _ in todo]), strict=True
+                ):
+                    values[i] = value
+                    if work is not None:
+                        work.put(name, value)
+            bar.update(len(rows_))
+    stimulus = {
+        column: ("stimulus", stimuli.table[column].to_numpy(str)) for column in ("category", "condition", "texture")
+    }
+    scores = loop.dataset(np.stack([v for v in values if v is not None])).assign_coords(
+        {"stimulus": stimuli.table["name"].to_numpy(str), "class": np.array(classes, str), **stimulus},
+    )
+    scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
+    scores.attrs.update(bound, set=stimuli.name, kind=model.kind)
+    if isinstance(plan, Staged) and isinstance(model, DiffusionModel):
+        scores.attrs["eliminated_under"] = plan.weighting
+    if record is not None and work is not None:
+        records.write(scores, record)
+        work.close()
+    return scores
+
+
+def binding(name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str]) -> dict[str, str]:
+    """What scores hang on besides the stimuli and the weights."""
+    generative = kind == "diffusion"
+    return {
+        "model": name,
+        "plan": plan.key() if generative else "",
+        "seed": str(seed) if generative else "",
+        "prompt": prompt if generative else "",
+        "dtype": "float32",
+        "classes": "|".join(classes),
+    }
+
+
+class _Diffusion:
+    """Denoising errors of a few stimuli at a time; the forward passes fill the model's budget."""
+
+    def __init__(self, model: DiffusionModel, classes: Sequence[str], prompt: str, plan: Exhaustive, seed: int) -> None:
+        self.model, self.plan, self.seed, self.classes = model, plan, seed, classes
+        self.conditions = model.conditions(cats.prompts(classes, prompt))
+        self.chunk = max(1, model.budget // len(classes))
+        self.t = np.array(plan.t)
+        timestep, alpha, sigma = model.levels(plan.t)
+        self.timestep = timestep.numpy()
+        self.log_snr = (2 * (alpha.double() / sigma.double()).log()).numpy()
+
+    def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
+        """n×classes×t×draw errors, float32."""
+        x0 = self.model.encode(images)
+        n, m = len(x0), len(self.classes)
+        errors = np.full((n, m, len(self.t), self.plan.draws), np.nan, np.float32)
+        alive = np.tile(np.arange(m), (n, 1))
+        spent: list[int] = []
+        for rows, keep in self.plan.stages:
+            for row in rows:
+                for draw in range(self.plan.draws):
+                    errors_now = self._at(x0, keys, row, draw, alive)
+                    errors[np.arange(n)[:, None], alive, row, draw] = errors_now
+            spent += rows
+            if keep is not None and isinstance(self.plan, Staged):
+                factor = quadrature(self.t) * weighting(self.plan.weighting)(self.t, self.log_snr)
+                so_far = (errors[:, :, spent].astype(np.float64).mean(3) * factor[spent]).sum(2)
+                so_far[np.isnan(so_far)] = np.inf
+                alive = np.sort(np.argsort(so_far, axis=1, kind="stable")[:, :keep], axis=1)
+        return errors
+
+    def _at(self, x0: torch.Tensor, keys: Sequence[str], row: int, draw: int, alive: np.ndarray) -> np.ndarray:
+        shape = tuple(x0.shape[1:])
+        draws = torch.stack([noise(self.seed, key, float(self.timestep[row]), draw, shape) for key in keys])
+        t = torch.full((len(x0),), float(self.t[row]), dtype=torch.float64)
+        out = self.model.errors(x0, draws.to(x0.device), t, torch.from_numpy(alive), self.conditions)
+        return out.float().cpu().numpy()
+
+    def dataset(self, values: np.ndarray) -> xr.Dataset:
+        return xr.Dataset(
+            {"error": (("stimulus", "class", "t", "draw"), values)},
+            coords={
+                "t": self.t,
+                "timestep": ("t", self.timestep.astype(np.float64)),
+                "log_snr": ("t", self.log_snr),
+                "quadrature": ("t", quadrature(self.t)),
+                "draw": np.arange(self.plan.draws),
+            },
+        )
+
+
+class _Discriminative:
+    """Log-probabilities of a few stimuli at a time."""
+
+    chunk = 64
+
+    def __init__(self, model: DiscriminativeModel, classes: Sequence[str]) -> None:
+        self.model, self.classes = model, classes
+
+    def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
+        draws = None
+        if self.model.noise:
+            shape = (3, self.model.size, self.model.size)
+            draws = torch.stack([noise(0, key, self.model.noise, 0, shape) for key in keys])
+        return self.model.log_probabilities(images, self.classes, draws).astype(np.float32)
+
+    def dataset(self, values: np.ndarray) -> xr.Dataset:
+        return xr.Dataset({"log_probability": (("stimulus", "class"), values)})
+
+
+def differ(fresh: xr.Dataset, old: xr.Dataset) -> float:
+    """The largest relative difference between fresh scores and those on record (same stimuli)."""
+    name = "error" if "error" in fresh else "log_probability"
+    a, b = fresh[name].values.astype(float), old[name].values.astype(float)
+    scale = np.nanmax(np.abs(b)) * 1e-3
+    return float(np.nanmax(np.abs(a - b) / (np.abs(b) + scale)))

