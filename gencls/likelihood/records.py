@@ -6,6 +6,8 @@ file each, so that a kill loses at most the stimuli in flight; the next run take
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +17,33 @@ import xarray as xr
 import zarr
 
 from gencls.errors import GenclsError
+from gencls.likelihood.plans import Exhaustive
 
 #: What must be equal for a score on record to be the score that would be computed.
 BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "classes")
+
+
+def stimulus_digest(image: np.ndarray) -> str:
+    """What a score is bound to: the pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
+def binding(name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str]) -> dict[str, str]:
+    """What scores hang on besides the stimuli and the weights."""
+    generative = kind == "diffusion"
+    return {
+        "model": name,
+        "plan": plan.key() if generative else "",
+        "seed": str(seed) if generative else "",
+        "prompt": prompt if generative else "",
+        "dtype": "float32",
+        "classes": "|".join(classes),
+    }
+
+
+def key(bound: dict[str, str], digests: Sequence[str]) -> str:
+    """Twelve digits that stand for what scores hang on."""
+    return hashlib.sha256(json.dumps([bound, list(digests)], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read(path: Path) -> xr.Dataset:

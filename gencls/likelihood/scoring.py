@@ -28,11 +28,6 @@ Model = DiffusionModel | DiscriminativeModel
 TOLERANCE = 2e-3
 
 
-def stimulus_digest(image: np.ndarray) -> str:
-    """What a score is bound to: the pixels."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
-
-
 def score(
     model: Model,
     stimuli: StimulusSet,
@@ -68,13 +63,13 @@ def score(
         raise GenclsError(f"classes {classes}: give at least two, each once")
     plan = plan or Exhaustive()
     keys = list(stimuli.table["name"]) if keys is None else list(keys)
-    bound = binding(model.name, model.kind, plan, seed, prompt, classes)
+    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes)
     bound["model_digest"] = model_digest
     if record is not None and record.exists():
         old = records.read(record)
-        rows = records.matching(old, bound, [stimulus_digest(stimuli[i].image) for i in range(len(stimuli))])
+        digests = [records.stimulus_digest(stimulus.image) for stimulus in stimuli]
+        rows = records.matching(old, bound, digests)
         if len(rows) == len(stimuli):
-            digests = [stimulus_digest(stimuli[i].image) for i in range(len(stimuli))]
             return old.isel(stimulus=[rows[d] for d in digests])
     work = records.Work(record) if record is not None else None
     if isinstance(model, DiffusionModel):
@@ -88,7 +83,7 @@ def score(
         for start in range(0, len(stimuli), loop.chunk):
             rows_ = range(start, min(start + loop.chunk, len(stimuli)))
             images = [stimuli[i].image for i in rows_]
-            digests += [stimulus_digest(image) for image in images]
+            digests += [records.stimulus_digest(image) for image in images]
             todo = []
             for i, image in zip(rows_, images, strict=True):
                 name = f"{tag}-{digests[i]}-{hashlib.sha256(keys[i].encode()).hexdigest()[:8]}"
@@ -118,19 +113,6 @@ def score(
         records.write(scores, record)
         work.close()
     return scores
-
-
-def binding(name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str]) -> dict[str, str]:
-    """What scores hang on besides the stimuli and the weights."""
-    generative = kind == "diffusion"
-    return {
-        "model": name,
-        "plan": plan.key() if generative else "",
-        "seed": str(seed) if generative else "",
-        "prompt": prompt if generative else "",
-        "dtype": "float32",
-        "classes": "|".join(classes),
-    }
 
 
 class _Diffusion:

@@ -1,0 +1,151 @@
+"""The Python door: an observer that answers, whatever kind it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gencls import categories as cats
+from gencls.errors import GenclsError
+from gencls.likelihood.plans import Exhaustive
+from gencls.likelihood.weightings import answers, probabilities, weighted
+from gencls.models import zoo
+from gencls.stimuli.pictures import Picture, read_picture
+from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.shapes import SHAPES
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What an observer says of some images.
+
+    `answers`: a class an image. `scores`: the labelled array (`gencls.likelihood.scoring.score`). `probabilities`: one row
+    an image, one column a class, rows sum to 1; None where a plan dropped classes. `note`: what a reader should know.
+    """
+
+    names: tuple[str, ...]
+    answers: tuple[str, ...]
+    scores: xr.Dataset
+    probabilities: pd.DataFrame | None
+    weighted: pd.DataFrame
+    note: str = ""
+
+    def table(self) -> pd.DataFrame:
+        """One row an image: its name, the answer, how probable, and the runner-up."""
+        rows = []
+        for i, (name, answer) in enumerate(zip(self.names, self.answers, strict=True)):
+            order = self.weighted.iloc[i].sort_values().index
+            row: dict[str, object] = {"image": name, "answer": answer}
+            if self.probabilities is not None:
+                row["probability"] = float(self.probabilities.iloc[i][answer])
+            rows.append({**row, "next": order[1]})
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything as plain numbers and words, for JSON."""
+        images = []
+        for i, row in enumerate(self.table().to_dict("records")):
+            scores = {str(k): float(v) for k, v in self.weighted.iloc[i].items()}
+            odds = None
+            if self.probabilities is not None:
+                odds = {str(k): float(v) for k, v in self.probabilities.iloc[i].items()}
+            images.append({**row, "scores": scores, "probabilities": odds})
+        return {**{k: str(v) for k, v in self.scores.attrs.items()}, "note": self.note, "images": images}
+
+
+class Observer:
+    """An observer by its id: a generative model or a classifier behind one door."""
+
+    def __init__(self, model: str) -> None:
+        self.id = model
+        self.model = zoo.open_model(model)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it chooses among when none are named."""
+        if self.id.startswith("shapes/"):
+            return SHAPES
+        return tuple(getattr(self.model, "classes", cats.CATEGORIES))
+
+    def classify(
+        self,
+        images: Sequence[np.ndarray | str | Path | Picture],
+        classes: Sequence[str] | None = None,
+        prompt: str = cats.PROMPT,
+        plan: Exhaustive | None = None,
+        weighting: str = "exp(-7t)",
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Classification:
+        """What the observer answers.
+
+        Parameters
+        ----------
+        images : H×W×3 uint8 arrays, paths, or pictures read before
+        classes : any that you name; a classifier must have them among its labels
+        prompt : with `{}` where the class goes (generative models)
+        plan, weighting, seed : which denoising errors are computed, and how they become one number (generative models)
+        """
+        from gencls.likelihood.scoring import score
+
+        wanted = list(self.classes if classes is None else classes)
+        if self.id.startswith("shapes/") and (unknown := [c for c in wanted if c not in SHAPES]):
+            raise GenclsError(
+                f"{self.id} was trained on drawn shapes and knows nothing else, not {', '.join(map(repr, unknown))}; "
+                f"its classes are {', '.join(SHAPES)}"
+            )
+        pictures = [_picture(image, i) for i, image in enumerate(images)]
+        if not pictures:
+            raise GenclsError("no image was given; name at least one")
+        table = pd.DataFrame(
+            {
+                "name": [f"{i}:{p.name}" for i, p in enumerate(pictures)],
+                "category": "",
+                "condition": "",
+                "texture": "",
+            }
+        )
+        stimuli = StimulusSet("pictures", table, lambda i: pictures[i].image, wanted)
+        scores = score(
+            self.model,
+            stimuli,
+            classes=wanted,
+            prompt=prompt,
+            plan=plan,
+            seed=seed,
+            keys=[p.digest for p in pictures],
+            progress=progress,
+        )
+        names = tuple(p.name for p in pictures)
+        odds = None
+        if "eliminated_under" not in scores.attrs:
+            # The temperature was fitted to the shipped model's own classes and weighting.
+            temperature = zoo.facts(self.id).get("temperature", 1.0) if "error" in scores else 1.0
+            odds = pd.DataFrame(probabilities(scores, temperature, weighting).values, index=list(names), columns=wanted)
+        return Classification(
+            names,
+            tuple(answers(scores, weighting)),
+            scores,
+            odds,
+            pd.DataFrame(weighted(scores, weighting).values, index=list(names), columns=wanted),
+            f"{self.id} was trained on drawn 32×32 shapes: shapes are all it knows."
+            if self.id.startswith("shapes/")
+            else "",
+        )
+
+
+def _picture(image: np.ndarray | str | Path | Picture, i: int) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, Path)):
+        return read_picture(image)
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise GenclsError(f"image {i} is {array.dtype} of shape {array.shape}; give H×W×3 uint8 in 0–255")
+    return Picture(f"image {i}", array, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16])

@@ -1,0 +1,251 @@
+"""Worlds: categories, stimulus sets and observers that belong together, and their scores on record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gencls import categories as cats
+from gencls import downloads, trials
+from gencls.errors import GenclsError
+from gencls.likelihood import records
+from gencls.likelihood.plans import Exhaustive
+from gencls.likelihood.weightings import answers
+from gencls.stimuli import benchmark, manipulations
+from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.shapes import SETS, SHAPES, ShapesWorld
+
+RECORDS = Path(__file__).resolve().parents[1] / "book" / "records"
+#: Where `gencls train` leaves the weights of other training seeds, which do not ship.
+WEIGHTS_OF_SEEDS = Path(__file__).resolve().parents[1] / "runs" / "weights"
+SEEDS = (0, 1, 2)
+#: The plan of the shipped records, and the cheaper one of the many conditions of the out-of-distribution sets.
+PLAN = Exhaustive(timesteps=16)
+OOD_PLAN = Exhaustive(timesteps=8)
+#: How many stimuli of each set the shipped records hold (out of distribution: a condition).
+COUNTS = {"photos": 160, "cue-conflict": 240, "silhouette": 160, "edge": 160, "texture": 160}
+OOD_COUNT = 32
+
+
+def seeds_of(model: str) -> list[str]:
+    """A model and its other training seeds: shapes/pixel, shapes/pixel@1, shapes/pixel@2."""
+    return [model if seed == 0 else f"{model}@{seed}" for seed in SEEDS]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores and where they come from: `origin` is "computed" in this run or "record"; `checked` were computed again."""
+
+    scores: xr.Dataset
+    origin: str
+    checked: int
+
+
+class World:
+    """What the worlds share. `observers` are the ids of its models; people, where there are any, come from `people`."""
+
+    name: str
+    categories: tuple[str, ...]
+    sets: tuple[str, ...]
+    models: tuple[str, ...]
+
+    def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
+        """A stimulus set of this world by name; `n` of them, spread over the set, or all."""
+        raise GenclsError(f"the world {self.name!r} has no stimulus set {name!r}; it has {', '.join(self.sets)}")
+
+    def people(self, name: str) -> dict[str, pd.DataFrame]:
+        """Each person's trials on a set; {} where no person saw this world."""
+        return {}
+
+    def networks(self, name: str) -> dict[str, pd.DataFrame]:
+        """The recorded trials of networks that others tested on a set."""
+        return {}
+
+    def plan(self, name: str) -> Exhaustive:
+        """The plan of the records of a set."""
+        return PLAN
+
+    def scores(
+        self,
+        stimuli: StimulusSet,
+        model: str,
+        *,
+        plan: Exhaustive | None = None,
+        seed: int = 0,
+        prompt: str = cats.PROMPT,
+        check: int = 0,
+    ) -> Scored:
+        """Scores from a record where there is one, computed (and kept) where not.
+
+        `check`: how many stimuli of a record are scored afresh; GenclsError if they differ from it. `GENCLS_FRESH=1` passes
+        over the shipped records of models whose weights are here.
+        """
+        from gencls.models import zoo
+
+        plan = plan or self.plan(stimuli.name)
+        digest = zoo.digest(model)
+        kind = "diffusion" if _is_generative(model) else "discriminative"
+        bound = records.binding(model, kind, plan, seed, prompt, stimuli.categories)
+        if digest:
+            bound["model_digest"] = digest
+        digests = [records.stimulus_digest(s.image) for s in stimuli]
+        fresh = bool(digest) and os.environ.get("GENCLS_FRESH") == "1"
+        file = f"{model.rpartition('/')[2].replace(':', '-')}.zarr.zip"
+        cached = (
+            downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound, digests)}-{file}"
+        )
+        for path in ([] if fresh else [RECORDS / self.name / stimuli.name / file]) + [cached]:
+            if path.exists():
+                scores = records.read(path)
+                rows = records.matching(scores, bound, digests)
+                if len(rows) == len(stimuli):
+                    scores = scores.isel(stimulus=[rows[d] for d in digests])
+                    checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if digest and check else 0
+                    return Scored(scores, "record", checked)
+        if not digest:
+            raise GenclsError(
+                f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "
+                f"make the weights with `gencls train {model}`, or keep to the recorded parameters"
+            )
+        scores = _score(stimuli, model, plan, seed, prompt, cached, digest)
+        return Scored(scores, "computed", len(stimuli))
+
+    def _check(
+        self, old: xr.Dataset, stimuli: StimulusSet, model: str, plan: Exhaustive, seed: int, prompt: str, n: int
+    ) -> int:
+        from gencls.likelihood.scoring import TOLERANCE, differ
+
+        rows = np.unique(np.linspace(0, len(stimuli) - 1, min(n, len(stimuli))).astype(int))
+        some = _score(stimuli[rows], model, plan, seed, prompt, None, "")
+        difference = differ(some, old.isel(stimulus=rows))
+        if not difference < TOLERANCE:
+            raise GenclsError(
+                f"{model} on {stimuli.name}: {len(rows)} stimuli scored afresh differ from the record by up to "
+                f"{difference:.1e} relative (allowed: {TOLERANCE:.0e}); the record is not of these weights, make it again"
+            )
+        return len(rows)
+
+    def trials(
+        self, stimuli: StimulusSet, model: str, scored: Scored, weighting: str = "exp(-7t)", name: str | None = None
+    ) -> pd.DataFrame:
+        """The trial table of one model: its answers under a weighting."""
+        return trials.from_answers(name or model, stimuli, answers(scored.scores, weighting))
+
+
+class Shapes(World):
+    """Drawn by code: 16 shapes × 16 textures at 32×32, models trained by this project."""
+
+    name = "shapes"
+    categories = SHAPES
+    sets = (*SETS, *manipulations.SHAPES_LEVELS)
+    models = ("shapes/pixel", "shapes/resnet", "shapes/resnet-noise")
+    controls = ("shapes/control-shape", "shapes/control-texture")
+
+    def __init__(self, **settings: object) -> None:
+        self.painter = ShapesWorld(**settings)  # type: ignore[arg-type]
+
+    def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
+        if name in SETS:
+            return self.painter.stimuli(name, n or COUNTS[name])
+        if name not in manipulations.SHAPES_LEVELS:
+            return super().stimuli(name)
+        return self._manipulated(name, n or OOD_COUNT)
+
+    def plan(self, name: str) -> Exhaustive:
+        return PLAN if name in SETS else OOD_PLAN
+
+    def _manipulated(self, name: str, n: int) -> StimulusSet:
+        """`n` photos a condition, each under every level of one manipulation; other photos than the set `photos`."""
+        levels = manipulations.SHAPES_LEVELS[name]
+        photos = self.painter.stimuli("photos", 4096 + n)[4096 : 4096 + n]
+        base = photos.images().astype(np.float64) / 255
+        options = {}
+        if name == "power-equalisation":
+            options["spectrum"] = manipulations.mean_spectrum(
+                self.painter.stimuli("photos", 256, "dev").images() / 255.0
+            )
+        rows, images = [], []
+        for label, level in levels.items():
+            changed = manipulations.manipulate(name, base, level, seed=list(range(n)), **options)
+            images.append(np.rint(changed * 255).astype(np.uint8))
+            table = photos.table.assign(condition=label)
+            table["name"] = [f"{stem}-{name}-{label}" for stem in photos.table["name"]]
+            rows.append(table)
+        pixels = np.concatenate(images)
+        return StimulusSet(name, pd.concat(rows, ignore_index=True), lambda i: pixels[i], SHAPES)
+
+
+class Full(World):
+    """The 17 model-vs-human sets at 224×224, the people who saw them, and any pretrained model."""
+
+    name = "full"
+    categories = cats.CATEGORIES
+    sets = tuple(benchmark.SETS)
+    models = ("pypi:efficientnet-lite0",)
+    controls = ()
+
+    def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
+        if name not in self.sets:
+            return super().stimuli(name)
+        whole = benchmark.stimuli(name)
+        if n is None or n >= len(whole):
+            return whole
+        return whole[np.unique(np.linspace(0, len(whole) - 1, n).astype(int))]
+
+    def people(self, name: str) -> dict[str, pd.DataFrame]:
+        return dict(_by_observer(trials.load(name, "human")))
+
+    def networks(self, name: str) -> dict[str, pd.DataFrame]:
+        return dict(_by_observer(trials.load(name, "networks"))) if name in trials.NETWORK_SETS else {}
+
+
+def _by_observer(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    for observer, part in table.groupby("subj", sort=False):
+        part = part.reset_index(drop=True)
+        part.attrs.update(table.attrs)
+        yield str(observer), part
+
+
+def _is_generative(model: str) -> bool:
+    from gencls.models import zoo
+
+    folder = zoo.folder_of(model)
+    return (folder / "model_index.json").is_file() if folder else model.startswith("shapes/pixel")
+
+
+def _score(
+    stimuli: StimulusSet, model: str, plan: Exhaustive, seed: int, prompt: str, record: Path | None, digest: str
+) -> xr.Dataset:
+    from gencls.likelihood.scoring import score
+    from gencls.models import zoo
+
+    return score(
+        zoo.open_model(model), stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest
+    )
+
+
+WORLDS = {"shapes": Shapes, "full": Full}
+
+
+def open_world(name: str, **settings: object) -> World:
+    """A world by its name; the shapes world takes ShapesWorld's settings."""
+    if name not in WORLDS:
+        raise GenclsError(f"no world {name!r}; there are {', '.join(WORLDS)}")
+    return WORLDS[name](**settings)
+
+
+def missing(sets: Sequence[str]) -> str:
+    """What the world `full` lacks on this machine, in one sentence; empty if nothing."""
+    for name in sets:
+        try:
+            benchmark.stimuli(name)
+            trials.load(name, "human")
+        except GenclsError as error:
+            return str(error)
+    return ""
