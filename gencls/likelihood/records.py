@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +52,10 @@ def read(path: Path) -> xr.Dataset:
     """The scores of a finished record."""
     try:
         with zarr.storage.ZipStore(path, mode="r") as store:
-            return xr.open_zarr(store, consolidated=False).load()
+            scores = xr.open_zarr(store, consolidated=False).load()
+        return scores.assign_coords(
+            {n: v.astype(object).astype(str) for n, v in scores.coords.items() if v.dtype.kind in "OT"}
+        )
     except Exception as error:
         raise GenclsError(
             f"{path} is no record of scores ({type(error).__name__}); delete it and score again"
@@ -59,13 +64,18 @@ def read(path: Path) -> xr.Dataset:
 
 def write(scores: xr.Dataset, path: Path) -> None:
     """Write a finished record: whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = {name: value.astype(object) for name, value in scores.coords.items() if value.dtype.kind == "U"}
+    chunks = {name: {"chunks": value.shape} for name, value in scores.data_vars.items()}
     new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    encoding = {name: {"chunks": value.shape} for name, value in scores.data_vars.items()}
     try:
-        with zarr.storage.ZipStore(new, mode="w") as store:
-            scores.drop_encoding().to_zarr(store, mode="w", consolidated=False, encoding=encoding)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            plain = scores.drop_encoding().assign_coords(texts)
+            plain.to_zarr(folder, mode="w", consolidated=False, encoding=chunks)
+            with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
+                for file in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+                    entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # no date: equal scores, equal bytes
+                    archive.writestr(entry, file.read_bytes())
         new.replace(path)
     except OSError as error:
         raise GenclsError(
