@@ -16,7 +16,7 @@ from gencls import downloads, trials
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
-from gencls.likelihood.weightings import answers
+from gencls.likelihood.weightings import Weighting, answers
 from gencls.stimuli import benchmark, manipulations
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SETS, SHAPES, ShapesWorld
@@ -54,6 +54,7 @@ class World:
     categories: tuple[str, ...]
     sets: tuple[str, ...]
     models: tuple[str, ...]
+    controls: tuple[str, ...] = ()
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         """A stimulus set of this world by name; `n` of them, spread over the set, or all."""
@@ -132,7 +133,12 @@ class World:
         return len(rows)
 
     def trials(
-        self, stimuli: StimulusSet, model: str, scored: Scored, weighting: str = "exp(-7t)", name: str | None = None
+        self,
+        stimuli: StimulusSet,
+        model: str,
+        scored: Scored,
+        weighting: str | Weighting = "exp(-7t)",
+        name: str | None = None,
     ) -> pd.DataFrame:
         """The trial table of one model: its answers under a weighting."""
         return trials.from_answers(name or model, stimuli, answers(scored.scores, weighting))

@@ -1,0 +1,1 @@
+"""What a chapter computes, apart from how it is told: tables of estimates out of a world's scores and trials."""

@@ -1,0 +1,269 @@
+"""Shape bias of a world's observers: by category, noise level, weighting and training seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from gencls import figures, metrics, trials
+from gencls.errors import GenclsError
+from gencls.likelihood.weightings import Weighting, exponential
+from gencls.metrics import Bootstrap, Estimate
+from gencls.stimuli.sets import COLUMNS, StimulusSet
+from gencls.worlds import Scored, World, seeds_of
+
+#: A bootstrap for explorers, where hundreds of intervals are wanted at once.
+QUICK = Bootstrap(draws=1000)
+#: A measure of shape bias is trusted only if an observer that can use shape alone comes out above the first of these,
+#: and one that can use texture alone below the second.
+CONTROL_LIMITS = (0.9, 0.1)
+#: The stimulus set of each world in which both cues agree.
+ORDINARY = {"shapes": "photos", "full": "original"}
+#: What an explorer offers to leave out: noise levels below these t.
+STARTS = tuple(i / 8 for i in range(8))
+NO_NOISE = "No generative model of this world is on this machine, so there is no noise level to look at."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What observers make of one stimulus set.
+
+    `scored`: scores by model; `lacking`: for those without any, the reason; `people` and `networks`: recorded trials.
+    `missing`: why the stimuli themselves are not here (then there are none of the others), empty if they are.
+    """
+
+    world: World
+    stimuli: StimulusSet
+    scored: dict[str, Scored] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    people: dict[str, pd.DataFrame] = field(default_factory=dict)
+    networks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    missing: str = ""
+
+    def trials(self, model: str, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+        """The trial table of one model under a weighting."""
+        return self.world.trials(self.stimuli, model, self.scored[model], by)
+
+    def observers(self, by: str | Weighting = "exp(-7t)") -> dict[str, list[pd.DataFrame]]:
+        """Everyone's trials: people together, models under a weighting, recorded networks."""
+        found = {"people": list(self.people.values())} if self.people else {}
+        found |= {model: [self.trials(model, by)] for model in self.scored}
+        return found | {name: [table] for name, table in self.networks.items()}
+
+    @property
+    def models(self) -> list[str]:
+        """The ids of the models that have scores, the default training seed of each."""
+        return [model for model in self.scored if "@" not in model]
+
+    @property
+    def generative(self) -> list[str]:
+        """Those whose scores are denoising errors, so that noise levels and weightings mean something."""
+        return [model for model in self.models if "error" in self.scored[model].scores]
+
+    def origin(self, observer: str) -> str:
+        """Where its numbers come from, as `Page.report` wants it."""
+        if observer in self.scored:
+            return self.scored[observer].origin
+        return "record" if self.missing else "computed"
+
+    def sample(self, count: int) -> StimulusSet:
+        """`count` stimuli, spread over the set."""
+        rows = np.unique(np.linspace(0, len(self.stimuli) - 1, min(count, len(self.stimuli))).astype(int))
+        return self.stimuli[rows] if len(self.stimuli) else self.stimuli
+
+    def note(self) -> str:
+        """A sentence on who is not here and why."""
+        if self.missing:
+            return f"The stimuli and the trials are not on this machine: {self.missing}."
+        if not self.lacking:
+            return "Every observer of this world is on this page."
+        return f"Not on this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))})."
+
+
+def look(
+    world: World,
+    name: str,
+    models: Sequence[str] | None = None,
+    *,
+    seeds: bool = False,
+    n: int | None = None,
+    check: int = 0,
+    seed: int = 0,
+) -> Seen:
+    """What observers make of `n` stimuli of a set (None: as many as the records hold).
+
+    `models` None stands for all of the world, and those that are neither here nor on record are noted; a model that you
+    name must be there (GenclsError). `seeds`: their other training seeds too, as far as there are records of them.
+    `check`: how many stimuli a model of those on record are scored afresh; `seed`: of the noise.
+    """
+    try:
+        stimuli = world.stimuli(name, n)
+        people, networks = world.people(name), world.networks(name)
+    except GenclsError as error:
+        if name not in world.sets:
+            raise
+        empty = StimulusSet(name, pd.DataFrame(columns=list(COLUMNS)), lambda i: np.zeros((1, 1, 3)), world.categories)
+        return Seen(world, empty, missing=str(error))
+    seen = Seen(world, stimuli, people=people, networks=networks)
+    for family in world.models if models is None else models:
+        for model in seeds_of(family) if seeds and family.startswith("shapes/") else [family]:
+            try:
+                seen.scored[model] = world.scores(stimuli, model, check=check, seed=seed)
+            except GenclsError as error:
+                if (models is not None and model == family) or "differ from the record" in str(error):
+                    raise
+                seen.lacking[model] = str(error)
+    return seen
+
+
+def frame(observers: Mapping[str, Sequence[pd.DataFrame]], bootstrap: Bootstrap = metrics.Bootstrap()) -> pd.DataFrame:  # noqa: B008
+    """Shape bias by category, and over all of them under the category "": `observer, category, value, low, high, n`.
+
+    `observers` maps a name to trial tables: one for a model; several for people, whose mean it then is, with an
+    interval over people.
+    """
+    found: dict[tuple[str, str], Estimate] = {}
+    for name, tables in observers.items():
+        each = [
+            {"": metrics.shape_bias(t, None, bootstrap), **metrics.shape_bias(t, "category", bootstrap)} for t in tables
+        ]
+        for category in each[0]:
+            values = [e[category] for e in each if category in e and not math.isnan(e[category])]
+            if len(tables) == 1:
+                found[name, category] = each[0][category]
+            elif values:
+                found[name, category] = metrics.mean_over_people(values)
+    return figures.points(found, ["observer", "category"])
+
+
+def biases(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """`frame` of everyone in `seen`; where the stimuli are missing, of the people in the table that ships."""
+    observers = seen.observers(by)
+    return frame(observers) if observers else people_on_record()
+
+
+def counts(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Decisions of every observer but people: `observer, decision, value, n`."""
+    rows = []
+    for name, tables in seen.observers(by).items():
+        if len(tables) == 1:
+            one = metrics.shape_bias(tables[0], None, None)
+            found = {"shape": one.shape, "texture": one.texture, "other": one.other, "none": one.na}
+            rows += [{"observer": name, "decision": d, "value": v, "n": one.trials} for d, v in found.items()]
+    return pd.DataFrame(rows, columns=["observer", "decision", "value", "n"])
+
+
+def people_on_record() -> pd.DataFrame:
+    """The same frame for the ten people of the real cue-conflict set, from the table that ships with the package."""
+    table = trials.human_reference("shape_bias")
+    table = table.dropna(subset=["shape_bias"]).replace({"category": {"all": ""}})
+    found = {
+        ("people", category): metrics.mean_over_people(list(part["shape_bias"]))
+        for category, part in table.groupby("category", sort=False)
+    }
+    return figures.points(found, ["observer", "category"])
+
+
+def controls(world: World, *, n: int | None = None, check: int = 0) -> Seen:
+    """The world's validity controls on its cue-conflict set, as far as they are here; nobody else."""
+    seen = look(world, "cue-conflict", [], n=n)
+    for model in world.controls:
+        try:
+            seen.scored[model] = world.scores(seen.stimuli, model, check=check)
+        except GenclsError as error:
+            seen.lacking[model] = str(error)
+    return seen
+
+
+def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
+    """Model → mean bias over its training seeds, `low` and `high` the lowest and highest of them, `n` their number."""
+    families: dict[str, list[float]] = {}
+    for model in seen.scored:
+        value = metrics.shape_bias(seen.trials(model, by), None, None)
+        families.setdefault(model.partition("@")[0], []).append(float(value))
+    return {
+        model: Estimate(float(np.mean(v)), min(v), max(v), len(v), "mean over training seeds", "range over seeds")
+        for model, v in families.items()
+    }
+
+
+def by_level(seen: Seen, models: Sequence[str], bootstrap: Bootstrap = QUICK) -> pd.DataFrame:
+    """Shape bias if one noise level alone decides: `observer, t, log_snr, value, low, high, n`.
+
+    A classifier has no noise level: its t and log_snr are NaN, which the figure draws as a line across.
+    """
+    rows = [pd.DataFrame(columns=["observer", "t", "log_snr", "value", "low", "high", "n"])]
+    for model in models:
+        scores = seen.scored[model].scores
+        if model not in seen.generative:
+            bias = metrics.shape_bias(seen.trials(model), None, bootstrap)
+            rows.append(figures.points({model: bias}, t=math.nan, log_snr=math.nan))
+            continue
+        for i, (t, log_snr) in enumerate(zip(scores["t"].values, scores["log_snr"].values, strict=True)):
+            alone = Scored(scores.isel(t=[i]), seen.origin(model), 0)
+            table = seen.world.trials(seen.stimuli, model, alone, "uniform")
+            bias = metrics.shape_bias(table, None, bootstrap)
+            rows.append(figures.points({model: bias}, t=float(t), log_snr=float(log_snr)))
+    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)
+
+
+def by_weighting(
+    seen: Seen, models: Sequence[str], weightings: Sequence[str], bootstrap: Bootstrap = QUICK
+) -> pd.DataFrame:
+    """Shape bias under each weighting: `observer, weighting, k, value, low, high, n`; k is NaN but for exp(-kt)."""
+    rows = [pd.DataFrame(columns=["observer", "weighting", "k", "value", "low", "high", "n"])]
+    for name in weightings if models else ():
+        k = float(name[5:-2]) if name.startswith("exp(-") and name.endswith("t)") else math.nan
+        found = {m: metrics.shape_bias(seen.trials(m, name), None, bootstrap) for m in models}
+        rows.append(figures.points(found, weighting=name, k=k))
+    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)
+
+
+def explored(seen: Seen, models: Sequence[str], k: float, start: float) -> pd.DataFrame:
+    """What the explorer shows at one setting: exp(-kt) on start ≤ t ≤ 1, `observer, value, low, high, k, start, said`.
+
+    `said` counts the decisions. Under a weighting every classifier stays where it is.
+    """
+    by = exponential(k).between(start, 1.0)
+    found = {m: metrics.shape_bias(seen.trials(m, by), None, QUICK) for m in models}
+    said = {m: f"{m}: {e.shape} shape, {e.texture} texture, {e.other} other" for m, e in found.items()}
+    rows = figures.points(found, k=k, start=start)
+    return rows.assign(said=rows["observer"].map(said))
+
+
+def explorer_table(seen: Seen, models: Sequence[str], ks: Sequence[float], starts: Sequence[float]) -> pd.DataFrame:
+    """`explored` at every k and start."""
+    moving = [m for m in models if m in seen.generative]
+    still = [m for m in models if m not in seen.generative]
+    fixed = explored(seen, still, 0.0, 0.0) if still else pd.DataFrame()
+    parts = [
+        pd.concat([explored(seen, moving, k, start), fixed.assign(k=k, start=start)], ignore_index=True)
+        for k in ks
+        for start in starts
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def explorer_text(table: pd.DataFrame) -> pd.DataFrame:
+    """One sentence a setting, out of `explorer_table`: `k, start, text`."""
+    groups = table.groupby(["k", "start"], sort=False)["said"]
+    return groups.agg(lambda said: "Decisions. " + "; ".join(said) + ".").rename("text").reset_index()
+
+
+def validity(seen: Seen) -> str:
+    """Whether the world's controls (scored in `seen`) came out as they must, in a sentence."""
+    here = [model for model in seen.world.controls if model in seen.scored]
+    if len(here) < 2:
+        return "The controls are not on this page: this world has none, or their weights are not on this machine."
+    shape, texture = (metrics.shape_bias(seen.trials(model), None, None) for model in here)
+    above, below = CONTROL_LIMITS
+    if shape > above and texture < below:
+        return "Both controls come out as they must, so the measure measures what its name says."
+    return (
+        f"**A control fails**: it takes more than {above:g} for the one and less than {below:g} for the other, so the "
+        "numbers on this page must not be read as shape bias."
+    )

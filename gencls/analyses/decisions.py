@@ -1,0 +1,186 @@
+"""One decision in pictures: stimuli noised, reconstructed under each prompt, and the errors that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gencls import categories as cats
+from gencls.errors import GenclsError
+from gencls.stimuli.sets import StimulusSet
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Stimuli noised at several t and reconstructed under every class's prompt.
+
+    `noised`: stimulus × t × H × W × 3, `estimates`: stimulus × t × class × H × W × 3, both uint8, clipped for display.
+    `errors`: stimulus × class × timestep, from the unclipped numbers, with the coordinates `t` and `log_snr`.
+    """
+
+    stimuli: StimulusSet
+    noised: np.ndarray
+    estimates: np.ndarray
+    errors: xr.DataArray
+
+    @property
+    def t(self) -> list[float]:
+        """The noise levels."""
+        return [float(t) for t in self.errors["t"].values]
+
+    @property
+    def classes(self) -> list[str]:
+        """Whose prompts were given."""
+        return [str(c) for c in self.errors["class"].values]
+
+
+def denoise(model: str, stimuli: StimulusSet, t: Sequence[float], prompt: str = cats.PROMPT, seed: int = 0) -> Denoised:
+    """Noise each stimulus at each t, with the noise that scoring uses, and reconstruct it under each class's prompt.
+
+    `errors` are therefore the very numbers that `gencls.likelihood.scoring.score` puts on record. Raises GenclsError
+    for a model that has nothing to reconstruct with, or that works on latents, which are no pictures.
+    """
+    import torch
+
+    import gencls
+    from gencls.models.diffusion import DiffusionModel
+    from gencls.models.noise import noise
+
+    network = gencls.load(model).model
+    if not isinstance(network, DiffusionModel):
+        raise GenclsError(f"{model} is a classifier and reconstructs nothing; name a diffusion model")
+    x0 = network.encode([s.image for s in stimuli])
+    if x0.shape[1] != 3:
+        raise GenclsError(f"{model} works on latents, which are no pictures; name a model in pixel space")
+    classes = list(stimuli.categories)
+    conditions = network.conditions(cats.prompts(classes, prompt))
+    rows = torch.arange(len(classes)).expand(len(x0), -1)
+    timestep, alpha, sigma = network.levels(t)
+    shape = tuple(x0.shape[1:])
+    noised, estimates = [], []
+    for i, level in enumerate(t):
+        draws = torch.stack([noise(seed, s, float(timestep[i]), 0, shape) for s in stimuli.table["name"]])
+        at = torch.full((len(x0),), float(level), dtype=torch.float64)
+        noised.append(alpha[i] * x0 + sigma[i] * draws)
+        estimates.append(network.reconstruct(x0, draws, at, rows, conditions))
+    made = torch.stack(estimates, 1)
+    errors = (made - x0[:, None, None]).double().square().flatten(3).sum(-1).float()
+    return Denoised(
+        stimuli,
+        _pixels(torch.stack(noised, 1).numpy()),
+        _pixels(made.numpy()),
+        xr.DataArray(
+            errors.numpy().transpose(0, 2, 1),
+            dims=("stimulus", "class", "timestep"),
+            coords={
+                "stimulus": stimuli.table["name"].to_numpy(str),
+                "class": np.array(classes, str),
+                "t": ("timestep", np.asarray(t, float)),
+                "log_snr": ("timestep", (2 * (alpha.double() / sigma.double()).log()).numpy()),
+            },
+        ),
+    )
+
+
+def _pixels(values: np.ndarray) -> np.ndarray:
+    """… × 3 × H × W in [−1, 1] → … × H × W × 3 uint8."""
+    return np.rint(np.clip((np.moveaxis(values, -3, -1) + 1) * 127.5, 0, 255)).astype(np.uint8)
+
+
+def roles(category: str, texture: str, classes: Sequence[str]) -> dict[str, str]:
+    """Class → what it is to a stimulus: its shape, its texture, or another class."""
+    own = "right answer" if not texture else "the shape's class"
+    return {c: own if c == category else "the texture's class" if c == texture else "another class" for c in classes}
+
+
+def shown(denoised: Denoised, stimulus: int, t: int) -> list[str]:
+    """The classes worth a picture: the shape's, the texture's and the one with the least error at this t."""
+    row = denoised.stimuli.table.iloc[stimulus]
+    best = denoised.classes[int(denoised.errors.values[stimulus, :, t].argmin())]
+    others = [c for c in denoised.classes if c not in (row["category"], row["texture"])]
+    wanted = dict.fromkeys([row["category"], row["texture"] or others[0], best])
+    return list(wanted) if len(wanted) == 3 else [*wanted, next(c for c in others if c not in wanted)]
+
+
+def picture_rows(denoised: Denoised, stimulus: int, levels: Sequence[int]) -> tuple[list, list, list, list]:
+    """What `figures.reconstructions` takes for one stimulus: images, column titles, row titles and errors."""
+    row = denoised.stimuli.table.iloc[stimulus]
+    classes = [row["category"], row["texture"]] if row["texture"] else [row["category"]]
+    classes += [c for c in denoised.classes if c not in classes][: 4 - len(classes)]
+    columns = [denoised.classes.index(c) for c in classes]
+    original = denoised.stimuli[stimulus].image
+    images = [
+        [original, denoised.noised[stimulus, i], *(denoised.estimates[stimulus, i, c] for c in columns)] for i in levels
+    ]
+    errors = [[None, None, *(float(denoised.errors.values[stimulus, c, i]) for c in columns)] for i in levels]
+    titles = ["stimulus", "noised", *(f"“{c}”" for c in classes)]
+    return images, titles, [f"t = {denoised.t[i]:.2f}" for i in levels], errors
+
+
+def curve_rows(denoised: Denoised, levels: Sequence[int]) -> pd.DataFrame:
+    """Rows of an explorer: each class's error against the mean of the classes, in percent, over all noise levels.
+
+    Columns `stimulus, level` (the controls), `t, error, class, role`; the level chosen stands as a series of its own.
+    """
+    relative = 100 * (denoised.errors / denoised.errors.mean("class") - 1)
+    rows = []
+    for s, row in enumerate(denoised.stimuli.table.to_dict("records")):
+        role = roles(row["category"], row["texture"], denoised.classes)
+        part = relative.values[s]
+        lines = pd.DataFrame(
+            {
+                "class": np.repeat(denoised.classes, len(denoised.t)),
+                "t": np.tile(denoised.t, len(denoised.classes)),
+                "error": part.ravel(),
+            }
+        )
+        lines["role"] = lines["class"].map(role)
+        lines = lines.sort_values("role", key=lambda r: r != "another class", kind="stable")
+        for i in levels:
+            ends = pd.DataFrame({"class": "noise level", "t": denoised.t[i], "error": [part.min(), part.max()]})
+            both = pd.concat([lines, ends.assign(role="noise level shown")], ignore_index=True)
+            rows.append(both.assign(stimulus=label(denoised, s), level=denoised.t[i]))
+    return pd.concat(rows, ignore_index=True)
+
+
+def label(denoised: Denoised, stimulus: int) -> str:
+    """How a list of stimuli names one: `tree with the texture of drop`."""
+    row = denoised.stimuli.table.iloc[stimulus]
+    return f"{row['category']} with the texture of {row['texture']}" if row["texture"] else str(row["category"])
+
+
+def explorer_pictures(denoised: Denoised, levels: Sequence[int]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows and images of an explorer: the stimulus, noised, and reconstructed under three prompts, at each level."""
+    rows, images = [], {}
+    for s in range(len(denoised.stimuli)):
+        name = label(denoised, s)
+        images[name] = denoised.stimuli[s].image
+        for i in levels:
+            at = f"{name}, t = {denoised.t[i]:.2f}"
+            images[f"{at}, noised"] = denoised.noised[s, i]
+            row = [(name, "stimulus"), (f"{at}, noised", f"noised, t = {denoised.t[i]:.2f}")]
+            errors = denoised.errors.values[s, :, i]
+            for c in shown(denoised, s, i):
+                k = denoised.classes.index(c)
+                images[f"{at}, {c}"] = denoised.estimates[s, i, k]
+                least = ", the least" if k == errors.argmin() else ""
+                row.append((f"{at}, {c}", f"“{c}”: error {errors[k]:.1f}{least}"))
+            rows += [{"stimulus": name, "level": denoised.t[i], "image": k, "caption": text} for k, text in row]
+    return pd.DataFrame(rows), images
+
+
+def explorer_text(denoised: Denoised, levels: Sequence[int], answers: Sequence[str], weighting: str) -> pd.DataFrame:
+    """A sentence an explorer's setting: who wins at this level, and who won over all of them under the weighting."""
+    rows = []
+    for s, answer in enumerate(answers):
+        for i in levels:
+            best = denoised.classes[int(denoised.errors.values[s, :, i].argmin())]
+            text = (
+                f"At this noise level alone the answer is {best}. Over all levels, under {weighting}, it is {answer}."
+            )
+            rows.append({"stimulus": label(denoised, s), "level": denoised.t[i], "text": text})
+    return pd.DataFrame(rows)
