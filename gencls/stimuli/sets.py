@@ -51,7 +51,9 @@ class StimulusSet(Sequence[Stimulus]):
             raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(missing)}; it needs {COLUMNS}")
         repeated = table["name"][table["name"].duplicated()]
         if len(repeated):
-            raise GenclsError(f"stimulus set '{name}': {repeated.iloc[0]!r} stands twice; give each stimulus its own name")
+            raise GenclsError(
+                f"stimulus set '{name}': {repeated.iloc[0]!r} stands twice; give each stimulus its own name"
+            )
         self.name = name
         self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True)
         self.categories = tuple(categories)
@@ -75,6 +77,8 @@ class StimulusSet(Sequence[Stimulus]):
         """The stimuli whose columns have these values, e.g. `photos.where(condition="0.1", category=["dog", "cat"])`."""
         keep = np.ones(len(self), bool)
         for column, wanted in values.items():
+            if column not in COLUMNS:
+                raise GenclsError(f"stimulus set '{self.name}' has no column {column!r}; it has {', '.join(COLUMNS)}")
             keep &= self.table[column].isin(wanted if isinstance(wanted, (list, tuple, set)) else [wanted]).to_numpy()
         return self[np.flatnonzero(keep)]
 
