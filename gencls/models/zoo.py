@@ -51,9 +51,14 @@ ENTRIES = (
 
 def open_folder(folder: Path, name: str) -> DiffusionModel | DiscriminativeModel:
     """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import load_transformers
 
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     if (folder / "model_index.json").is_file():
         return DiffusionModel(_pipeline(folder), name)
     if (folder / "config.json").is_file():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gencls.errors import GenclsError
 from gencls.models.numbers import training_dtype
 
 _CHECKPOINT_SECONDS = 60
@@ -30,7 +32,7 @@ def fit(
 
     Parameters
     ----------
-    loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends in the same weights
+    loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends the same
     steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
     checkpoint : written every minute and taken up again where it exists; removed at the end
 
@@ -50,7 +52,7 @@ def fit(
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(averaging, 1 - 5 / max(steps, 10)))
     )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
     first, spent = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -62,8 +64,15 @@ def fit(
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {name: part.state_dict() for name, part in parts.items()}
         new = checkpoint.with_suffix(".new")
-        torch.save({**state, "step": step, "seconds": spent + time.monotonic() - start}, new)
-        new.replace(checkpoint)
+        try:
+            torch.save({**state, "step": step, "seconds": spent + time.monotonic() - start}, new)
+            new.replace(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
+            new.unlink(missing_ok=True)
+            raise GenclsError(
+                f"the checkpoint {checkpoint} could not be written ({str(error).splitlines()[0]}); free some space and "
+                "run again: training goes on from the checkpoint before"
+            ) from error
 
     model.train()
     start = saved_at = time.monotonic()

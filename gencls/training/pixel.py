@@ -68,8 +68,9 @@ def train_pixel(
 ) -> float:
     """Train text encoder and network together to predict x₀; returns seconds.
 
-    The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing beyond 2.
-    Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise of each step.
+    The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
+    beyond 2. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
+    of each step.
     """
     alphas = pipe.scheduler.alphas_cumprod
     model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})

@@ -63,12 +63,15 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     """Train a model and write its folder: an ordinary diffusers or transformers folder with a model card.
 
     A run that was killed is taken up again from its last checkpoint, `<out>.checkpoint`, by the same call. The folder
-    stands there whole or not at all. `cache`: where the training photos are kept between runs.
+    stands there whole or not at all; GenclsError where `out` holds anything but an earlier model. `cache`: where the
+    training photos are kept between runs.
     """
     from gencls.training.pixel import pipeline, train_pixel
     from gencls.training.resnet import resnet, train_resnet
 
     plan = given or recipe(model)
+    if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
+        raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = Photos(plan.world, plan.photos, cache)
     checkpoint = out.with_name(out.name + ".checkpoint")
     saved: Any
