@@ -72,6 +72,7 @@ def score(
         if len(rows) == len(stimuli):
             return old.isel(stimulus=[rows[d] for d in digests])
     work = records.Work(record) if record is not None else None
+    loop: _Diffusion | _Discriminative
     if isinstance(model, DiffusionModel):
         loop = _Diffusion(model, classes, prompt, plan, seed)
     else:

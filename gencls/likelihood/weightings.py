@@ -112,12 +112,12 @@ def probabilities(
     if not temperature > 0:
         raise GenclsError(f"temperature is {temperature}; it must be above 0")
     logits = -weighted(scores, by) / temperature
-    odds = np.exp(logits - logits.max("class"))
+    odds: xr.DataArray = xr.apply_ufunc(np.exp, logits - logits.max("class"))
     return odds / odds.sum("class")
 
 
 def fit_temperature(scores: xr.Dataset, categories: list[str], by: str | Weighting | Function = "exp(-7t)") -> float:
-    """The temperature under which held-out answers are most likely (Guo et al. 2017), found by golden section in log space."""
+    """The temperature under which held-out answers are most likely (Guo et al. 2017), found by a bounded search in log space."""
     from scipy.optimize import minimize_scalar
 
     values = -weighted(scores, by).values

@@ -1,0 +1,40 @@
+"""What the book costs: `python benchmarks/costs.py` after `make book` writes benchmarks/costs.csv.
+
+A row a chapter with the seconds that it took to execute, and a row a shipped record with its network evaluations
+(stimuli × classes × timesteps × draws; a classifier needs one a stimulus).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from gencls.book import EXECUTED, root_folder
+from gencls.likelihood import records
+from gencls.worlds import RECORDS
+
+
+def main() -> None:
+    root = root_folder()
+    rows: list[dict[str, object]] = []
+    for notebook in sorted((root / EXECUTED).glob("*/*/*.ipynb")):
+        facts = json.loads(notebook.read_text())["metadata"].get("papermill", {})
+        if facts.get("duration") is not None:
+            rows.append({"what": f"chapter {notebook.parent.parent.name}/{notebook.stem}", "seconds": round(facts["duration"], 1)})
+    for model in ("pixel", "resnet", "resnet-noise"):
+        evaluations = stimuli = 0
+        for record in sorted((RECORDS / "shapes").glob(f"*/{model}.zarr.zip")):
+            scores = records.read(record)
+            values = scores["error"] if "error" in scores else scores["log_probability"].isel({"class": 0})
+            evaluations += values.size
+            stimuli += scores.sizes["stimulus"]
+        rows.append({"what": f"record of shapes/{model}", "stimuli": stimuli, "evaluations": evaluations})
+    with Path(__file__).with_name("costs.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["what", "seconds", "stimuli", "evaluations"])
+        table.writeheader()
+        table.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
