@@ -22,7 +22,7 @@ QUICK = Bootstrap(draws=1000)
 #: and one that can use texture alone below the second.
 CONTROL_LIMITS = (0.9, 0.1)
 #: The stimulus set of each world in which both cues agree.
-ORDINARY = {"shapes": "photos", "full": "original"}
+ORDINARY = {"shapes": "photos", "full": "colour"}
 #: What an explorer offers to leave out: noise levels below these t.
 STARTS = tuple(i / 8 for i in range(8))
 NO_NOISE = "No generative model of this world is on this machine, so there is no noise level to look at."

@@ -10,8 +10,48 @@ import pandas as pd
 import xarray as xr
 
 from gencls import categories as cats
+from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
-from gencls.stimuli.sets import StimulusSet
+from gencls.likelihood.plans import quadrature
+from gencls.likelihood.weightings import answers, weighted
+from gencls.results import Page
+from gencls.stimuli.sets import Stimulus, StimulusSet
+from gencls.worlds import World
+
+__all__ = ["Denoised", "answers", "denoise", "generative", "label", "roles", "scores", "weighted"]
+
+
+#: What a class is to a stimulus, where it is nothing in particular.
+OTHER = "another class"
+#: Colours of an explorer's curves by what a class is to the stimulus.
+COLOURS = {
+    "right answer": "#0072B2",
+    "the shape's class": "#0072B2",
+    "the texture's class": "#D55E00",
+    OTHER: "#B8B8B8",
+    "noise level shown": "#009E73",
+}
+#: Where the pictures of a world come from.
+CREDIT = {
+    "shapes": "Stimuli drawn by code.",
+    "full": "Stimuli: Geirhos et al. 2019, github.com/rgeirhos/texture-vs-shape, CC BY 4.0, unchanged.",
+}
+NOT_HERE = (
+    "The stimuli of this world are not on this machine: set `GENCLS_MIRROR` to a folder that has them, or run "
+    "`gencls data fetch`."
+)
+NO_MODEL = (
+    "No generative model of this world is on this machine, so the steps below are told without pictures; the same page "
+    "of the shapes world shows them."
+)
+
+
+def generative(world: World) -> str:
+    """The world's first diffusion model whose weights are here; empty if there is none."""
+    from gencls.models import zoo
+
+    here = (m for m in world.models if (folder := zoo.folder_of(m)) and (folder / "model_index.json").is_file())
+    return next(here, "")
 
 
 @dataclass(frozen=True)
@@ -94,7 +134,7 @@ def _pixels(values: np.ndarray) -> np.ndarray:
 def roles(category: str, texture: str, classes: Sequence[str]) -> dict[str, str]:
     """Class → what it is to a stimulus: its shape, its texture, or another class."""
     own = "right answer" if not texture else "the shape's class"
-    return {c: own if c == category else "the texture's class" if c == texture else "another class" for c in classes}
+    return {c: own if c == category else "the texture's class" if c == texture else OTHER for c in classes}
 
 
 def shown(denoised: Denoised, stimulus: int, t: int) -> list[str]:
@@ -139,25 +179,47 @@ def curve_rows(denoised: Denoised, levels: Sequence[int]) -> pd.DataFrame:
             }
         )
         lines["role"] = lines["class"].map(role)
-        lines = lines.sort_values("role", key=lambda r: r != "another class", kind="stable")
+        lines = lines.sort_values("role", key=lambda r: r != OTHER, kind="stable")
         for i in levels:
             ends = pd.DataFrame({"class": "noise level", "t": denoised.t[i], "error": [part.min(), part.max()]})
             both = pd.concat([lines, ends.assign(role="noise level shown")], ignore_index=True)
-            rows.append(both.assign(stimulus=label(denoised, s), level=denoised.t[i]))
+            rows.append(both.assign(stimulus=label(denoised.stimuli[s]), level=denoised.t[i]))
     return pd.concat(rows, ignore_index=True)
 
 
-def label(denoised: Denoised, stimulus: int) -> str:
+def label(stimulus: Stimulus) -> str:
     """How a list of stimuli names one: `tree with the texture of drop`."""
-    row = denoised.stimuli.table.iloc[stimulus]
-    return f"{row['category']} with the texture of {row['texture']}" if row["texture"] else str(row["category"])
+    return f"{stimulus.category} with the texture of {stimulus.texture}" if stimulus.texture else stimulus.category
+
+
+def scores(denoised: Denoised) -> xr.Dataset:
+    """The errors as scores, ready for a weighting."""
+    errors = denoised.errors.rename(timestep="t").expand_dims("draw", -1).assign_coords(t=denoised.t)
+    return errors.to_dataset(name="error").assign_coords(quadrature=("t", quadrature(np.array(denoised.t))))
+
+
+def names(page: Page, start: str) -> list[str]:
+    """The names of a page's numbers that begin so."""
+    return list(dict.fromkeys(number.name for number in page.numbers if number.name.startswith(start)))
+
+
+def checked(seen: Seen, model: str) -> str:
+    """A sentence on where a model's scores come from."""
+    if model not in seen.scored:
+        return "Nothing was scored."
+    scored = seen.scored[model]
+    if scored.origin == "computed":
+        return f"All {len(seen.stimuli)} stimuli were scored in this run."
+    return (
+        f"The scores are on record; {scored.checked} of the {len(seen.stimuli)} stimuli were scored afresh and agree."
+    )
 
 
 def explorer_pictures(denoised: Denoised, levels: Sequence[int]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Rows and images of an explorer: the stimulus, noised, and reconstructed under three prompts, at each level."""
     rows, images = [], {}
     for s in range(len(denoised.stimuli)):
-        name = label(denoised, s)
+        name = label(denoised.stimuli[s])
         images[name] = denoised.stimuli[s].image
         for i in levels:
             at = f"{name}, t = {denoised.t[i]:.2f}"
@@ -182,5 +244,5 @@ def explorer_text(denoised: Denoised, levels: Sequence[int], answers: Sequence[s
             text = (
                 f"At this noise level alone the answer is {best}. Over all levels, under {weighting}, it is {answer}."
             )
-            rows.append({"stimulus": label(denoised, s), "level": denoised.t[i], "text": text})
+            rows.append({"stimulus": label(denoised.stimuli[s]), "level": denoised.t[i], "text": text})
     return pd.DataFrame(rows)
