@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ __all__ = [
 EXECUTED = "_executed"
 #: What a chapter says of a world that needs data which are not here: it is left out of a default build.
 NEEDS_MIRROR = {"full"}
+#: The worlds whose scores a fresh build computes again (`GENCLS_FRESH=1` while their chapters run).
+RECOMPUTED = {"shapes"}
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def root_folder(start: str | Path | None = None) -> Path:
 
 
 def chapters(root: str | Path | None = None) -> list[str]:
-    """The ids of all chapters: the files in `book/` with a cell tagged `parameters`."""
+    """The ids of all chapters: the files in `book/` that begin with a kernelspec, as jupytext's notebooks do."""
     files = sorted((root_folder(root) / "book").glob("*.md"))
-    return [file.stem for file in files if re.search(r"^:?tags: \[.*\bparameters\b", file.read_text(), re.M)]
+    return [file.stem for file in files if re.match(r"---\n(.+\n)*?kernelspec:", file.read_text())]
 
 
 def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parameter]:
@@ -82,9 +84,7 @@ def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parame
         else:
             continue
         default = ast.literal_eval(node.value)  # type: ignore[arg-type]  # both branches have a value
-        named = tuple(
-            part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part
-        )
+        named = tuple(part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part)
         types = named or (() if default is None else (type(default).__name__,))
         types = types if all(hasattr(builtins, t) or t == "NoneType" for t in types) else ()
         comment = lines[(node.end_lineno or 1) - 1].encode()[node.end_col_offset or 0 :].decode().strip()
@@ -126,6 +126,9 @@ def run_chapter(
 ) -> Path:
     """Execute one chapter; returns the path of the executed notebook.
 
+    Raises GenclsError for an unknown chapter or parameter, and where a cell fails: then nothing that was in
+    `out` is touched, and the notebook up to the failure is `<chapter>.failed.ipynb`.
+
     Parameters
     ----------
     chapter : its id, e.g. `shape_bias`
@@ -134,9 +137,6 @@ def run_chapter(
           (default: `_executed/<world>/<chapter>` of the checkout, where the book takes them from)
     profile : name or path of a file of parameters, see `read_profile`
     progress : show a progress bar (default: on a terminal)
-
-    Raises GenclsError for an unknown chapter or parameter, and where a cell fails: then nothing that was in
-    `out` is touched, and the notebook up to the failure is `<chapter>.failed.ipynb`.
     """
     root = root_folder(root)
     values = _values(chapter, parameters or {}, profile, root)
@@ -172,7 +172,7 @@ def execute_pages(
     """Execute the chapters that `_toc.yml` names for these worlds; returns the notebooks, in the order run.
 
     A chapter whose inputs (its text, parameters, the package, the records, what it sums up) are those of its
-    last run is not run again, unless `fresh`. A page of a world that is left out, if it was never run,
+    last run is not run again, unless it is the shapes world's and `fresh`. A page of a world that is left out, if it was never run,
     becomes a note that says how to make it.
     """
     root = root_folder(root)
@@ -196,16 +196,16 @@ def execute_pages(
         if missing_only and _is_run(notebook):
             continue
         values = _values(chapter, {"world": world}, profile, root)
-        if fresh and "fresh" in _defaults(chapter, root):
-            values["fresh"] = "all"
         inputs = _digest(
             package, (root / "book" / f"{chapter}.md").read_text(), values, _siblings(root, chapter, pages)
         )
-        if not fresh and _inputs_of(notebook) == inputs:
+        again = fresh and world in RECOMPUTED
+        if not again and _inputs_of(notebook) == inputs:
             log(f"[{i}/{len(pages)}] {world}/{chapter}: unchanged")
             continue
         log(f"[{i}/{len(pages)}] {world}/{chapter}")
-        done.append(_execute(chapter, values, folder, root, sys.stderr.isatty(), inputs))
+        with _environment(GENCLS_FRESH="1") if again else nullcontext():
+            done.append(_execute(chapter, values, folder, root, sys.stderr.isatty(), inputs))
     return done
 
 
@@ -224,7 +224,7 @@ def build_book(
     ----------
     worlds : which parts to execute (default: all whose data are here; `full` needs `GENCLS_MIRROR`)
     profile : parameters of this build, e.g. `smoke`; see `read_profile`
-    fresh : compute every score again: runs every chapter, with its parameter `fresh` set to `all`
+    fresh : compute every score of the shapes world again, from the weights at hand
     out : folder that `_build/` is made in (default: the checkout)
     """
     root = root_folder(root)
@@ -235,16 +235,11 @@ def build_book(
         command += ["--path-output", str(Path(out).resolve())]
     log("rendering the pages")
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout).splitlines()
     index = Path(out or root).resolve() / "_build" / "html" / "index.html"
     if done.returncode or not index.is_file():
-        lines = [
-            line
-            for line in (done.stderr + done.stdout).splitlines()
-            if re.search("WARNING|ERROR|rror:", line)
-        ]
-        raise GenclsError(
-            "jupyter-book could not build the book: " + " | ".join(lines[:5] or done.stderr.split("\n")[-5:])
-        )
+        why = [line for line in said if re.search("WARNING|ERROR|rror:", line)] or said[-5:]
+        raise GenclsError("jupyter-book could not build the book: " + " | ".join(why[:5]))
     return index
 
 
@@ -355,9 +350,10 @@ def _execute(
 def _failure(chapter: str, error: Any, failed: Path) -> GenclsError:
     if error.ename == "GenclsError":
         return GenclsError(f"chapter '{chapter}': {error.evalue}")
+    first = next((line for line in error.source.splitlines() if line.strip()), "").strip()
     message = " ".join(str(error.evalue).split()) or "no message"
     return GenclsError(
-        f"chapter '{chapter}' failed in its cell {error.exec_count} with {error.ename}: {message} "
+        f"chapter '{chapter}' failed in the cell that begins `{first}` with {error.ename}: {message} "
         f"(everything up to there is in {failed})"
     )
 
@@ -382,7 +378,7 @@ def _digest_of_package(root: Path) -> str:
     sha = hashlib.sha256(os.environ.get("GENCLS_MIRROR", "").encode())
     for folder in (Path(__file__).parent, root / "book" / "records"):
         for file in sorted(folder.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".checkpoint":
                 sha.update(file.relative_to(folder).as_posix().encode())
                 sha.update(hashlib.sha256(file.read_bytes()).digest())
     return sha.hexdigest()

@@ -1,7 +1,7 @@
 // An explorer: sliders and lists choose a frame; its curves and pictures are drawn here, so that it moves in
 // Jupyter and in the built page alike. `model` is anywidget's; book/_static/explorers.js gives one without a kernel.
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640, HEIGHT = 380, PAD = { left: 62, right: 14, top: 12, bottom: 52 };
+const PAD = { left: 62, right: 14, top: 12, bottom: 52 };
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 let made = 0;
 
@@ -46,8 +46,9 @@ function marker(shape, x, y, color) {
   return node("path", { d, fill: color });
 }
 
-// The plot of one frame; `extent` are the y limits over all frames unless each frame has its own.
-function plot(spec, marks, extent, label) {
+// The plot of one frame, WIDTH pixels wide; `extent` are the y limits.
+function plot(spec, marks, extent, label, WIDTH) {
+  const HEIGHT = Math.round(Math.max(250, WIDTH * 0.58));
   const { x, y, kind, groups, rules } = spec;
   const ly = (v) => (y.log ? Math.log10(v) : v), lx = (v) => (x.log ? Math.log10(v) : v);
   const [y0, y1] = extent, categories = x.categories;
@@ -76,7 +77,8 @@ function plot(spec, marks, extent, label) {
     svg.append(node("line", { x1: PAD.left, x2: right, y1: py(rule.y), y2: py(rule.y), class: "gx-rule" }),
       node("text", { x: right - 2, y: py(rule.y) - 5, "text-anchor": "end" }, rule.label));
   }
-  const floor = Math.max(y0, Math.min(y1, 0)), n = marks.length;
+  const floor = Math.max(y0, Math.min(y1, 0)), places = marks.flatMap(([, , xs]) => xs);
+  const n = new Set(places).size < places.length ? marks.length : 1; // side by side only where they share a place
   marks.forEach(([series, group, xs, ys, lows, highs], k) => {
     const { color, shape } = groups[group];
     const g = node("g", {}, node("title", {}, `${series}: ` + xs.map((v, i) =>
@@ -130,6 +132,7 @@ function render({ model, el }) {
   const spec = model.get("spec"), frames = model.get("frames"), id = `gx${++made}`;
   const root = node("div", { class: "gx", role: "group", "aria-label": spec.title });
   const outputs = [], inputs = [];
+  let width = 640;
   let live = null; // a frame that the kernel computed for values off the grid
   const index = () => model.get("chosen").reduce((at, i, k) => at * spec.controls[k].shown.length + i, 0);
   const choose = (k, i) => {
@@ -192,7 +195,7 @@ function render({ model, el }) {
       node("img", { src: spec.images[key].src, alt: caption || spec.images[key].alt, class: spec.images[key].small ? "gx-small" : "" }),
       node("figcaption", {}, caption))));
     if (spec.plot) {
-      chart.replaceChildren(frame.marks.length ? plot(spec.plot, frame.marks, fixed || heights([frame]), `${spec.alt} (${where})`) : "Nothing to draw here.");
+      chart.replaceChildren(frame.marks.length ? plot(spec.plot, frame.marks, fixed || heights([frame]), `${spec.alt} (${where})`, width) : "Nothing to draw here.");
       numbers.replaceChildren(table(spec.plot, frame.marks));
     }
     text.textContent = frame.text || (frame.pictures.length || spec.plot ? "" : "No pictures here.");
@@ -203,7 +206,12 @@ function render({ model, el }) {
   model.on("msg:custom", told);
   draw();
   el.append(root);
-  return () => { model.off("change:chosen", follow); model.off("msg:custom", told); };
+  const watch = new ResizeObserver(() => {
+    const fit = Math.min(720, Math.max(260, Math.round(chart.clientWidth)));
+    if (spec.plot && chart.clientWidth && fit !== width) { width = fit; draw(); }
+  });
+  watch.observe(chart);
+  return () => { watch.disconnect(); model.off("change:chosen", follow); model.off("msg:custom", told); };
 }
 
 export default { render };

@@ -66,6 +66,10 @@ class Number:
     def __str__(self) -> str:
         return format(self)
 
+    def _repr_html_(self) -> str:
+        whose = f", {self.observer}" if self.observer else ""
+        return f"<p>{html.escape(self.name + whose)}: {self.markup()}</p>"
+
     def markup(self, spec: str = "") -> str:
         """HTML: the number, a mark on what the paper reported, and its n and origin as a tooltip."""
         n = f", n = {self.n:,}" if self.n is not None else ""
@@ -148,16 +152,16 @@ class Prose:
 class Page:
     """One chapter's page: collects its numbers and figures, and says what was run.
 
+    Its files (`results.json`, each figure's data) go to the folder named by the environment variable
+    `GENCLS_OUT`, which `gencls run` and `gencls book` set; in a notebook run by hand to
+    `runs/<world>/<chapter>`.
+
     Parameters
     ----------
     chapter : the chapter's id, e.g. `shape_bias`
     world : the world it is run on
     seed : the seed of everything random on it
     parameters : the chapter's other parameters, shown in the provenance box
-
-    Its files (`results.json`, each figure's data) go to the folder named by the environment variable
-    `GENCLS_OUT`, which `gencls run` and `gencls book` set; in a notebook run by hand to
-    `runs/<world>/<chapter>`.
     """
 
     def __init__(self, chapter: str, *, world: str, seed: int | None = None, **parameters: object) -> None:
@@ -191,17 +195,11 @@ class Page:
         origin : `computed` in this run, from a `record`, or `reported` by the paper
         """
         if origin not in ORIGINS:
-            raise GenclsError(
-                f"'{name}': the origin '{origin}' is unknown; it is one of {', '.join(ORIGINS)}"
-            )
+            raise GenclsError(f"'{name}': the origin '{origin}' is unknown; it is one of {', '.join(ORIGINS)}")
         if re.search(r"[.\[\]{}:!]", name):
-            raise GenclsError(
-                f"the name '{name}' holds one of . [ ] {{ }} : !, which page.say cannot refer to"
-            )
+            raise GenclsError(f"the name '{name}' holds one of . [ ] {{ }} : !, which page.say cannot refer to")
         if (name, observer) in self._numbers:
-            raise GenclsError(
-                f"'{name}' of {observer} is reported twice on the page {self.chapter}; name them apart"
-            )
+            raise GenclsError(f"'{name}' of {observer} is reported twice on the page {self.chapter}; name them apart")
         low = getattr(value, "low", None) if low is None else low
         high = getattr(value, "high", None) if high is None else high
         n = getattr(value, "n", None) if n is None else n
@@ -253,11 +251,7 @@ class Page:
                 wanted = spec if isinstance(spec, str) else spec.get(name, ".2f")
                 cells.append(f"<td>{number.markup(wanted) if number else '–'}</td>")
             rows.append(f'<tr><th scope="row">{html.escape(observer or "")}</th>{"".join(cells)}</tr>')
-        note = (
-            "† reported by the paper"
-            if any(n.origin == "reported" for n in self.numbers if n.name in names)
-            else ""
-        )
+        note = "† reported by the paper" if any(n.origin == "reported" for n in self.numbers if n.name in names) else ""
         title = html.escape(". ".join(part for part in (caption, note) if part))
         return Html(
             f'<div class="gencls-scroll"><table class="table gencls-table"><caption>{title}</caption>'
@@ -282,16 +276,10 @@ class Page:
         import matplotlib.pyplot as plt
 
         if not alt.strip():
-            raise GenclsError(
-                f"a figure of the page {self.chapter} has no alt text; say in a sentence what it shows"
-            )
+            raise GenclsError(f"a figure of the page {self.chapter} has no alt text; say in a sentence what it shows")
         axes = figure.flat[0] if hasattr(figure, "flat") else figure
         drawn = axes if hasattr(axes, "savefig") else axes.get_figure()
-        link = (
-            f' <a href="{self._link}{self._save(data, name)}" download>Data (CSV)</a>'
-            if data is not None
-            else ""
-        )
+        link = f' <a href="{self._link}{self._save(data, name)}" download>Data (CSV)</a>' if data is not None else ""
         source = _embed(drawn)
         plt.close(drawn)
         return Html(
@@ -348,13 +336,9 @@ def read_results(folder: str | Path) -> list[Number]:
     path = Path(folder) / "results.json"
     try:
         rows = json.loads(path.read_text())
-        return [
-            Number(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows
-        ]
+        return [Number(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows]
     except FileNotFoundError:
-        raise GenclsError(
-            f"{path} is not there; run the chapter first (`gencls run CHAPTER --out {folder}`)"
-        ) from None
+        raise GenclsError(f"{path} is not there; run the chapter first (`gencls run CHAPTER --out {folder}`)") from None
     except (json.JSONDecodeError, TypeError, KeyError):
         raise GenclsError(f"{path} is not a list of results; delete it and run the chapter again") from None
 
@@ -383,9 +367,7 @@ def commit() -> str:
             capture_output=True,
             check=True,
         )
-        return (
-            subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() if tracked else ""
-        )
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() if tracked else ""
     except (OSError, subprocess.CalledProcessError):
         return f"release {_versions().get('gencls', 'unknown')}, not a git checkout"
 

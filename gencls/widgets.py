@@ -55,7 +55,9 @@ class Explorer(anywidget.AnyWidget):
     live : called with the controls' values as keywords, returns the rows of `curves` there; with a kernel at
         hand the sliders then take any number
 
-    Example: shape bias of each observer as the weighting's k moves::
+    Examples
+    --------
+    Shape bias of each observer as the weighting's k moves::
 
         Explorer({"k": "weighting k"}, curves=table, x="observer", y="shape bias", low="low", high="high",
                  kind="dot", ylim=(0, 1), alt="Shape bias of each observer")
@@ -106,16 +108,12 @@ class Explorer(anywidget.AnyWidget):
         self._groups = _groups(curves, color or series)
         pool = {k: _embed(k, image) for k, image in (images or {}).items()}
         if pictures is not None and (lost := set(pictures["image"]) - set(pool)):
-            raise GenclsError(
-                f"an explorer's pictures name the image '{min(lost)}', which is not among `images`"
-            )
+            raise GenclsError(f"an explorer's pictures name the image '{min(lost)}', which is not among `images`")
         named = dict(labels or {})
         plot = None
         if curves is not None:
             extent = None if self._categories else _extent(curves[x], "x" in log)
-            palette = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(self._groups)} | dict(
-                colors or {}
-            )
+            palette = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(self._groups)} | dict(colors or {})
             plot = {
                 "kind": kind,
                 "x": {
@@ -184,9 +182,7 @@ class Explorer(anywidget.AnyWidget):
         captions = shown["caption"] if "caption" in shown else [""] * len(shown)
         return {
             "marks": self._marks(_rows(curves, at)) if curves is not None else [],
-            "pictures": [[str(k), str(c)] for k, c in zip(shown["image"], captions, strict=True)]
-            if len(shown)
-            else [],
+            "pictures": [[str(k), str(c)] for k, c in zip(shown["image"], captions, strict=True)] if len(shown) else [],
             "text": " ".join(map(str, said["text"])) if len(said) else "",
         }
 
@@ -195,9 +191,7 @@ class Explorer(anywidget.AnyWidget):
         marks = []
         for name, part in rows.groupby(series, sort=False) if series else [("", rows)]:
             group = self._groups.index(str(part[color].iloc[0])) if color else 0
-            places = (
-                [self._categories.index(str(v)) for v in part[x]] if self._categories else _rounded(part[x])
-            )
+            places = [self._categories.index(str(v)) for v in part[x]] if self._categories else _rounded(part[x])
             ends = [_rounded(part[end]) if end else None for end in (low, high)]
             marks.append([str(name), group, places, _rounded(part[y]), *ends])
         return marks
@@ -226,9 +220,7 @@ def _need(table: pd.DataFrame | None, name: str, columns: Sequence[str]) -> None
 def _offered(column: str, tables: Sequence[pd.DataFrame]) -> list[Any]:
     values = dict.fromkeys(v for table in tables if column in table for v in table[column].tolist())
     if not values:
-        raise GenclsError(
-            f"an explorer's control '{column}' is a column of none of its tables, or has no value"
-        )
+        raise GenclsError(f"an explorer's control '{column}' is a column of none of its tables, or has no value")
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     return sorted(values) if numeric else list(values)
 
@@ -273,16 +265,14 @@ def _rows(table: pd.DataFrame | None, at: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _rounded(values: pd.Series) -> list[float | None]:
-    return [float(f"{v:.4g}") if math.isfinite(v) else None for v in values.astype(float)]
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values.astype(float)]
 
 
 def _embed(key: str, image: np.ndarray) -> dict[str, Any]:
     """An image as a data URL: PNG if small, since it is shown enlarged; else JPEG."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise GenclsError(
-            f"an explorer's image '{key}' must be H×W×3 or H×W uint8, not {image.shape} {image.dtype}"
-        )
+        raise GenclsError(f"an explorer's image '{key}' must be H×W×3 or H×W uint8, not {image.shape} {image.dtype}")
     small = max(image.shape[:2]) <= 96
     buffer = io.BytesIO()
     Image.fromarray(image).save(
