@@ -194,7 +194,7 @@ def label(stimulus: Stimulus) -> str:
 
 def scores(denoised: Denoised) -> xr.Dataset:
     """The errors as scores, ready for a weighting."""
-    errors = denoised.errors.rename(timestep="t").expand_dims("draw", -1).assign_coords(t=denoised.t)
+    errors = denoised.errors.swap_dims(timestep="t").expand_dims("draw", -1).assign_coords(t=denoised.t)
     return errors.to_dataset(name="error").assign_coords(quadrature=("t", quadrature(np.array(denoised.t))))
 
 

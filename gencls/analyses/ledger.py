@@ -1,0 +1,185 @@
+"""The ledger: what the paper claims, what was reported, what this book measured, or why it cannot."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gencls.results import Html, Number, Page
+
+SOURCE = "Jaini, Clark & Geirhos 2024, arXiv 2309.16779"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Parameters
+    ----------
+    key : what its numbers are called on the page
+    says : the claim in a sentence
+    reported : observer → the number that the paper gives
+    chapter : where this book measures it, empty where it cannot
+    name : pattern of the names of that chapter's numbers that speak to it
+    worlds : world → what a number measured there says about the claim, or why there is none
+    """
+
+    key: str
+    says: str
+    reported: Mapping[str, float]
+    chapter: str
+    name: str
+    worlds: Mapping[str, str]
+
+
+CLAIMS = (
+    Claim(
+        "shape bias",
+        "Generative classifiers go by shape nearly as people do.",
+        {"Imagen": 0.99, "Stable Diffusion": 0.93, "Parti": 0.92, "people": 0.96},
+        "shape_bias",
+        r"shape bias$",
+        {
+            "shapes": "Other models and other stimuli than the paper's: whether shape wins, not whether its numbers hold.",
+            "full": "The paper's stimuli and people; of its models none is on this machine.",
+        },
+    ),
+    Claim(
+        "accuracy out of distribution",
+        "Their accuracy on distorted images is near people's, but for rotation and high-pass filtering.",
+        {},
+        "ood",
+        r"(?i)(ood|overall) accuracy|accuracy out of distribution",
+        {
+            "shapes": "No person saw these drawings, so `near people's` cannot be tested; the two failures can.",
+            "full": "People and their stimuli are the paper's; of its models none is on this machine.",
+        },
+    ),
+    Claim(
+        "error consistency",
+        "They err on the same images as people do, more than any other models.",
+        {},
+        "error_consistency",
+        r"(?i)(error )?consistency|κ",
+        {
+            "shapes": "No person saw these drawings: only models can be compared with each other.",
+            "full": "People's errors are here; of the paper's models none is on this machine.",
+        },
+    ),
+    Claim(
+        "illusions",
+        "They see some of the figures that people see two ways.",
+        {},
+        "",
+        "",
+        {
+            "shapes": "Cannot be tested here: an illusion needs a model of photographs, which this world has not.",
+            "full": "Cannot be tested here: the paper shows that by drawing and by asking models that are not on this machine.",
+        },
+    ),
+    Claim(
+        "shape bias by noise in training",
+        "A ResNet-50 trained on noised images goes by shape far more than one that was not.",
+        {"ResNet-50": 0.21, "ResNet-50, noised": 0.78},
+        "noise_resnet",
+        r"shape bias",
+        {
+            "shapes": "A far smaller network on drawings, so a change by noise can be tested and the paper's numbers cannot.",
+            "full": "Cannot be tested here: it takes ImageNet and days of training.",
+        },
+    ),
+)
+
+
+def ledger(results: Mapping[str, Sequence[Number]]) -> pd.DataFrame:
+    """The claims' numbers: `name, observer, origin, value, low, high, n, chapter`, one row a number.
+
+    `results`: chapter → the numbers that its run left. The paper's numbers have the origin "reported". Of ours, seeds other
+    than the default (`…@1`) stay in their chapter.
+    """
+    rows = []
+    for claim in CLAIMS:
+        rows += [
+            {"name": claim.key, "observer": who, "origin": "reported", "value": value, "chapter": ""}
+            for who, value in claim.reported.items()
+        ]
+        for number in results.get(claim.chapter, ()):
+            if re.match(claim.name, number.name) and number.observer and "@" not in number.observer:
+                own = {
+                    "name": claim.key,
+                    "observer": _own(number, claim),
+                    "origin": number.origin,
+                    "value": number.value,
+                }
+                rows.append(own | {"low": number.low, "high": number.high, "n": number.n, "chapter": claim.chapter})
+    table = pd.DataFrame(rows, columns=["name", "observer", "origin", "value", "low", "high", "n", "chapter"])
+    return table.drop_duplicates(["name", "observer", "origin"], ignore_index=True)
+
+
+def _own(number: Number, claim: Claim) -> str:
+    """Who it is, and under which name where the chapter has several numbers of one observer."""
+    rest = re.sub(claim.name, "", number.name).strip(" ,")
+    return f"{number.observer} ({rest})" if rest else str(number.observer)
+
+
+def enter(page: Page, table: pd.DataFrame) -> None:
+    """Report every number of the ledger on a page."""
+    for row in table.to_dict("records"):
+        who = f"{row['observer']} (paper)" if row["origin"] == "reported" else row["observer"]
+        ends = {key: None if pd.isna(row[key]) else row[key] for key in ("low", "high", "n")}
+        page.report(row["name"], row["value"], observer=who, origin=row["origin"], **ends)
+
+
+def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
+    """The ledger as a table to read: claim, reported, ours with intervals, and what that says or why there is nothing."""
+    rows = []
+    for claim in CLAIMS:
+        part = table[table["name"] == claim.key]
+        theirs, ours = part[part["origin"] == "reported"], part[part["origin"] != "reported"]
+        why = claim.worlds.get(world, "This world has no word on it.")
+        if claim.chapter and claim.chapter not in ran:
+            why = f"{why} The chapter `{claim.chapter}` has not been run for this world."
+        cells = [claim.says, _listed(theirs) or "no single number", _listed(ours) or "not measured", why]
+        rows.append("<tr>" + "".join(f"<td>{_marked(cell)}</td>" for cell in cells) + "</tr>")
+    head = "".join(
+        f'<th scope="col">{h}</th>' for h in ("The claim", "Reported", "Ours, 95% interval", "What that says")
+    )
+    return Html(
+        '<div class="gencls-scroll"><table class="table gencls-table">'
+        f"<caption>The paper's claims. Reported: {html.escape(SOURCE)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+        "table of the paper's claims: " + "; ".join(claim.says for claim in CLAIMS),
+    )
+
+
+def _listed(rows: pd.DataFrame, most: int = 6) -> str:
+    said = []
+    for row in rows.head(most).to_dict("records"):
+        ends = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+        said.append(f"{row['observer']} {row['value']:.2f}{ends}")
+    return "; ".join(said) + ("; …" if len(rows) > most else "")
+
+
+def _marked(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def of_claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an explorer: the ledger with the paper's observers told apart from ours."""
+    rows = table.assign(
+        observer=[
+            f"{o} (paper)" if r == "reported" else o for o, r in zip(table["observer"], table["origin"], strict=True)
+        ],
+        source=["the paper" if origin == "reported" else "this book" for origin in table["origin"]],
+    )
+    return rows.astype({"low": float, "high": float})
+
+
+def texts(table: pd.DataFrame, world: str) -> pd.DataFrame:
+    """The sentence under an explorer's plot, one a claim that has numbers."""
+    rows = [{"name": c.key, "text": f"{c.says} {c.worlds.get(world, '')}"} for c in CLAIMS]
+    return pd.DataFrame([row for row in rows if row["name"] in set(table["name"])])
