@@ -67,6 +67,11 @@ def score(
     bound["model_digest"] = model_digest
     if record is not None and record.exists():
         old = records.read(record)
+        for name, value in bound.items():
+            if (other := str(old.attrs.get(name))) != value:
+                raise GenclsError(
+                    f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
+                )
         digests = [records.stimulus_digest(stimulus.image) for stimulus in stimuli]
         rows = records.matching(old, bound, digests)
         if len(rows) == len(stimuli):
