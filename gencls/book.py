@@ -33,7 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 EXECUTED = "_executed"
-#: What a chapter says of a world that needs data which are not here: it is left out of a default build.
+#: Worlds that are left out of a build which names none, where `GENCLS_MIRROR` is not set.
 NEEDS_MIRROR = {"full"}
 #: The worlds whose scores a fresh build computes again (`GENCLS_FRESH=1` while their chapters run).
 RECOMPUTED = {"shapes"}
@@ -172,8 +172,8 @@ def execute_pages(
     """Execute the chapters that `_toc.yml` names for these worlds; returns the notebooks, in the order run.
 
     A chapter whose inputs (its text, parameters, the package, the records, what it sums up) are those of its
-    last run is not run again, unless it is the shapes world's and `fresh`. A page of a world that is left out, if it was never run,
-    becomes a note that says how to make it.
+    last run is not run again, unless it is the shapes world's and `fresh`. A page of a world that is left out,
+    if it was never run, becomes a note that says how to make it.
     """
     root = root_folder(root)
     pages = book_pages(root)
