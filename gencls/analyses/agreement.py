@@ -1,0 +1,185 @@
+"""Do observers fail on the same images? Error consistency over conditions and sets, nearness to a group."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gencls import metrics
+from gencls.analyses.robustness import PEOPLE, QUICK, Answered, Weights, differences, estimate, images_of
+from gencls.errors import GenclsError
+from gencls.metrics import Estimate
+from gencls.metrics.agreement import kappa
+from gencls.metrics.tables import image_clusters
+
+
+def family(observer: str) -> str:
+    """The model that a training seed belongs to (`shapes/pixel@2` → `shapes/pixel`), `people` for a person."""
+    return PEOPLE if metrics.is_person(observer) else observer.partition("@")[0]
+
+
+def pair_name(a: str, b: str) -> str:
+    """How a figure names a pair of observers: by their families, `people` for two people."""
+    a, b = (family(o).rpartition("/")[2] for o in (a, b))
+    return (f"{a} (each other)" if a != PEOPLE else PEOPLE) if a == b else f"{a} – {b}"
+
+
+def matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """κ of every pair of observers of one set: `observer, other, value, low, high, n`; NaN where it is 0/0."""
+    rows = metrics.pairwise_consistency(table, QUICK)
+    rows = rows.rename(columns={"observer_a": "observer", "observer_b": "other"})
+    return rows.assign(value=rows["value"].mask(rows["undefined"]))
+
+
+def family_matrix(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`matrix` averaged within families, which then also have a value with themselves: families × families."""
+    both = pd.concat([pairs, pairs.rename(columns={"observer": "other", "other": "observer"})])
+    both = both.assign(a=both["observer"].map(family), b=both["other"].map(family))
+    order = list(dict.fromkeys(both["a"]))
+    return both.pivot_table(index="a", columns="b", values="value").reindex(index=order, columns=order)
+
+
+def consistency(
+    table: pd.DataFrame, pairs: Mapping[str, Sequence[tuple[str, str]]], draws: int = 1000, seed: int = 0
+) -> tuple[dict[str, Estimate], pd.DataFrame]:
+    """κ of groups of pairs: the overall estimates, and those of every condition.
+
+    `pairs`: a group's name → pairs of observers, whose κ are averaged. κ is computed in a condition, where it is
+    defined (not both always right), then averaged over the conditions of a set, then over sets; `n` counts the conditions
+    in which it was. The second is a frame `set, observer, condition, value, low, high, n`, `observer` naming the group.
+    """
+    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed)
+    overall = {
+        g: estimate(s, int(sum(r["observer"] == g and not math.isnan(r["value"]) for r in rows)), "error consistency")
+        for g, s in samples.items()
+    }
+    columns = ["set", "observer", "condition", "value", "low", "high", "n"]
+    return overall, pd.DataFrame(rows, columns=columns)
+
+
+def closeness(
+    table: pd.DataFrame, references: Sequence[str], observers: Sequence[str], draws: int = 1000, seed: int = 0
+) -> tuple[dict[str, Estimate], pd.DataFrame]:
+    """How near observers err to a group, their mean κ with its members; and the differences, Holm-corrected.
+
+    The group itself, under the name `each other`, is the mean over its pairs: the ceiling. Images are resampled for all
+    together. Differences: `observer_a, observer_b, value, low, high, p, p_holm`.
+    """
+    pairs = {o: [(o, r) for r in references if r != o] for o in observers}
+    if len(references) > 1:
+        pairs["each other"] = list(itertools.combinations(references, 2))
+    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed)
+    counts = pd.DataFrame(rows, columns=["observer", "n"]).groupby("observer")["n"].sum()
+    defined = {g: s for g, s in samples.items() if not math.isnan(s[0])}
+    found = {g: estimate(s, int(counts.get(g, 0)), "error consistency") for g, s in defined.items()}
+    return found, differences(defined, "difference in κ")
+
+
+def _kappas(
+    table: pd.DataFrame, pairs: Mapping[str, Sequence[tuple[str, str]]], draws: int, seed: int
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Group → overall κ and its draws (1 + draws), and one row a group and condition."""
+    weigh, rows = Weights(draws, seed), list[dict[str, Any]]()
+    by_set: dict[str, list[np.ndarray]] = {group: [] for group in pairs}
+    for name, of_set in table.groupby("set", sort=False):
+        of_conditions: dict[str, list[np.ndarray]] = {group: [] for group in pairs}
+        for condition, part in of_set.groupby("condition", sort=False):
+            correct, weights = _cell(part, weigh)
+            for group, members in pairs.items():
+                here = [(a, b) for a, b in members if a in correct and b in correct]
+                if not here:
+                    continue
+                one = _mean([_kappa(correct[a], correct[b], weights) for a, b in here])
+                of_conditions[group].append(one)
+                e = estimate(one, weights.shape[1], "error consistency")
+                rows.append(
+                    {"set": name, "observer": group, "condition": condition, "value": e.value, "low": e.low}
+                    | {"high": e.high, "n": e.n}
+                )
+        for group, values in of_conditions.items():
+            if values:
+                by_set[group].append(_mean(values))
+    nothing = np.full(draws + 1, math.nan)
+    return {group: _mean(values) if values else nothing for group, values in by_set.items()}, rows
+
+
+def _cell(part: pd.DataFrame, weigh: Weights) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """One condition: who was right on which stimulus, and the stimuli's weights (1 + draws × stimuli)."""
+    right = part.assign(right=(part["object_response"] == part["category"]).astype(float))
+    grid = right.pivot(index="subj", columns="stimulus", values="right")
+    grid = grid.loc[:, grid.notna().all()]
+    if not grid.shape[1]:
+        raise GenclsError(f"{part['set'].iloc[0]}, {part['condition'].iloc[0]}: no stimulus was seen by all observers")
+    first = part.drop_duplicates("stimulus").set_index("stimulus").loc[list(grid.columns)].reset_index()
+    clusters = image_clusters(first)
+    weights = weigh.cues(*clusters) if clusters else weigh.images(tuple(images_of(first)))
+    return {str(o): row for o, row in zip(grid.index, grid.to_numpy(), strict=True)}, weights
+
+
+def _kappa(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    both, first, second, total = weights @ (a * b), weights @ a, weights @ b, weights.sum(1)
+    return kappa(np.stack([both, first - both, second - both, total - first - second + both], -1))
+
+
+def _mean(values: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over what is defined."""
+    stacked = np.array(values)
+    count = (~np.isnan(stacked)).sum(0)
+    return np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), math.nan)
+
+
+def shared_failures(
+    seen: Answered,
+    observers: Sequence[str],
+    sets: Sequence[str],
+    most: int,
+    shrink: Callable[[np.ndarray], np.ndarray],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+    """For every two observers and set: how often both, one or neither is right, κ in words, and images that both miss.
+
+    Four things for an explorer with the controls `first, second, set`: the bars (`outcome, stimuli`), the sentences
+    (`text`), the pictures (`image, caption`) and the images, at most `most` for each two and set.
+    """
+    bars, said, pictures = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
+    images: dict[str, np.ndarray] = {}
+    outcomes = ("both right", "only the first", "only the second", "both wrong")
+    for name in [s for s in sets if s in seen.sets]:
+        of_set = seen.trials[seen.trials["set"] == name]
+        tables = {o: of_set[of_set["subj"] == o].set_index("stimulus") for o in observers}
+        for a in observers:
+            for b in observers:
+                at = {"first": a, "second": b, "set": name}
+                one, two = tables[a], tables[b]
+                shared = one.index.intersection(two.index)
+                if a == b or not len(shared):
+                    why = "Choose two different observers." if a == b else "No trials of these two on this set."
+                    said.append(at | {"text": why})
+                    continue
+                one, two = one.loc[shared], two.loc[shared]
+                x, y = (t["object_response"].eq(t["category"]).to_numpy() for t in (one, two))
+                counts = [int(v.sum()) for v in (x & y, x & ~y, ~x & y, ~x & ~y)]
+                bars += [at | {"outcome": o, "stimuli": c} for o, c in zip(outcomes, counts, strict=True)]
+                value = float(kappa(np.array(counts)))
+                words = "κ is not defined: both are always right" if math.isnan(value) else f"κ = {value:.2f}"
+                said.append(at | {"text": f"{words}, over {len(shared)} stimuli."})
+                for stimulus in shared[~x & ~y][:most] if name in seen.stimuli else ():
+                    answers = one.at[stimulus, "object_response"], two.at[stimulus, "object_response"]
+                    caption = f"{one.at[stimulus, 'category']}: the first says {answers[0]}, the second {answers[1]}"
+                    pictures.append(at | {"image": stimulus, "caption": caption})
+    for name, stimuli in seen.stimuli.items():
+        row_of = {s: i for i, s in enumerate(stimuli.table["name"])}
+        wanted = {p["image"] for p in pictures if p["set"] == name}
+        images |= {s: shrink(stimuli[row_of[s]].image) for s in sorted(wanted) if s in row_of}
+    pictures = [p for p in pictures if p["image"] in images]
+    keys = ["first", "second", "set"]
+    return (
+        pd.DataFrame(bars, columns=[*keys, "outcome", "stimuli"]),
+        pd.DataFrame(said, columns=[*keys, "text"]),
+        pd.DataFrame(pictures, columns=[*keys, "image", "caption"]),
+        images,
+    )

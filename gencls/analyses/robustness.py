@@ -1,0 +1,307 @@
+"""Accuracy out of distribution, for observers of any world, with intervals that know which trials share an image."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gencls import figures, metrics, trials
+from gencls.errors import GenclsError
+from gencls.metrics import Bootstrap, Estimate
+from gencls.metrics.bootstrap import image_draws, p_value
+from gencls.stimuli import manipulations
+from gencls.stimuli.sets import StimulusSet
+from gencls.worlds import World
+
+#: A bootstrap for the many conditions of a figure.
+QUICK = Bootstrap(method="percentile", draws=1000)
+#: What the paper reports as the two failures of generative classifiers (Jaini et al. 2024, section 3.2).
+FAILURES = ("rotation", "high-pass")
+#: The sets of parametric manipulations, and those of a single condition that observers of every world saw.
+PARAMETRIC = tuple(manipulations.LEVELS)
+SINGLE = ("edge", "silhouette")
+PEOPLE = "people"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Everyone's trials on several stimulus sets, in one table.
+
+    `origins`: observer → "computed" or "record"; `checked`: how many stimuli were scored afresh; `lacking`: observer →
+    why it has no trials; `missing`: set → why its stimuli or recorded trials are not here.
+    """
+
+    world: World
+    trials: pd.DataFrame
+    stimuli: dict[str, StimulusSet] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    checked: int = 0
+    lacking: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def observers(self) -> list[str]:
+        """Who answered, in order."""
+        return list(dict.fromkeys(self.trials["subj"]))
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets that somebody answered, in order."""
+        return list(dict.fromkeys(self.trials["set"]))
+
+    def of(self, *observers: str) -> pd.DataFrame:
+        """The trials of these observers."""
+        return self.trials[self.trials["subj"].isin(observers)]
+
+    def note(self) -> str:
+        """Sentences on who and what is not here, and why; empty if all are."""
+        said = []
+        if self.lacking:
+            said.append(f"Not on this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))}).")
+        if self.missing:
+            first = next(iter(self.missing.values()))
+            said.append(f"Not on this machine: the stimuli of {', '.join(self.missing)} ({first}).")
+        return " ".join(said)
+
+
+def answered(
+    world: World,
+    sets: Sequence[str],
+    models: Sequence[str],
+    *,
+    n: int | None = None,
+    weighting: str = "exp(-7t)",
+    check: int = 0,
+    seed: int = 0,
+    recorded: bool = True,
+) -> Answered:
+    """The answers of models, and of the people and networks whose trials are on record, to several sets.
+
+    `n`: stimuli a set (out of distribution: a condition), None for as many as the records hold; `check`: how many
+    stimuli in all are scored afresh, for each model whose scores come from a record, spread over the sets. Who or what is
+    not here is left out and noted.
+    """
+    tables: list[pd.DataFrame] = []
+    at_hand: dict[str, StimulusSet] = {}
+    origins: dict[str, str] = {}
+    lacking: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    checked = 0
+    for name in sets:
+        try:
+            stimuli = at_hand[name] = world.stimuli(name, n)
+        except GenclsError as error:
+            if name not in world.sets:
+                raise
+            missing[name] = str(error)
+            continue
+        for model in models:
+            try:
+                scored = world.scores(stimuli, model, check=math.ceil(check / len(sets)), seed=seed)
+            except GenclsError as error:
+                if "differ from the record" in str(error):
+                    raise
+                lacking[model] = str(error)
+                continue
+            checked += scored.checked
+            tables.append(world.trials(stimuli, model, scored, weighting))
+            if origins.get(model) != "computed":
+                origins[model] = scored.origin
+    for name in sets if recorded else ():
+        try:
+            tables += [*world.people(name).values(), *world.networks(name).values()]
+        except GenclsError as error:
+            missing.setdefault(name, str(error))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(trials.COLUMNS))
+    origins = {o: origins.get(o, "computed") for o in dict.fromkeys(table["subj"])}
+    return Answered(world, table, at_hand, origins, checked, lacking, missing)
+
+
+# -- accuracy --------------------------------------------------------------------------------------------------
+
+
+def together(table: pd.DataFrame) -> pd.DataFrame:
+    """The trials with all people as one observer, `people`: for measures that pool their trials."""
+    return table.assign(subj=[PEOPLE if metrics.is_person(s) else s for s in table["subj"]])
+
+
+def by_condition(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in every condition: `set, observer, condition, value, low, high, n, person`.
+
+    A person's rows have the observer `people` and their name in `person`; the others' `person` is empty. Conditions are
+    in the order of the world's own levels.
+    """
+    parts = []
+    for (name, subj), own in table.groupby(["set", "subj"], sort=False):
+        person = metrics.is_person(str(subj))
+        measure = functools.partial(metrics.accuracy, bootstrap=None if person else QUICK)
+        found = metrics.each(own, "condition", measure)
+        rows = figures.points({c: found[c] for c in ordered(str(name), found)}, ["condition"], set=name)
+        parts.append(rows.assign(observer=PEOPLE if person else str(subj), person=str(subj) if person else ""))
+    return pd.concat(parts, ignore_index=True)
+
+
+def ordered(set_name: str, conditions: Sequence[str] | Mapping[str, object]) -> list[str]:
+    """Conditions in the order of the set's levels, from hardly to strongly manipulated; unknown ones last."""
+    levels = (manipulations.LEVELS, manipulations.SHAPES_LEVELS)
+    known = list(dict.fromkeys(c for table in levels for c in table.get(set_name, ())))
+    return sorted(conditions, key=lambda c: known.index(c) if c in known else len(known))
+
+
+def people_on_record(sets: Sequence[str]) -> pd.DataFrame:
+    """`by_condition` of people from the table that ships with the package, which needs no trial files."""
+    table = trials.human_reference("accuracy")
+    table = table[table["set"].isin(sets)].rename(columns={"accuracy": "value", "subj": "person"})
+    rows = table.assign(observer=PEOPLE, low=math.nan, high=math.nan)
+    return rows[["set", "observer", "condition", "value", "low", "high", "n", "person"]].reset_index(drop=True)
+
+
+def ood_people_on_record(sets: Sequence[str]) -> Estimate:
+    """People's overall accuracy from the same table: trials of the kept conditions pooled, then the mean over sets.
+
+    It has no interval: that needs the trials.
+    """
+    table = metrics.kept(trials.human_reference("accuracy").query("set in @sets"))
+    pooled = table.groupby("set")[["correct", "n"]].sum()
+    value = float((pooled["correct"] / pooled["n"]).mean()) if len(pooled) else math.nan
+    return Estimate(value, n=int(pooled["n"].sum()), name="OOD accuracy", method="none")
+
+
+def ood_accuracy(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict[str, Estimate]:
+    """Overall accuracy of every observer who answered all sets of the table, with its interval.
+
+    Trials of the kept conditions are pooled in a set, then averaged over sets (Geirhos et al. 2021). The interval is a
+    percentile bootstrap over images: an image that comes back under several manipulations or to several people is drawn
+    with all of its trials.
+    """
+    table = metrics.kept(table)
+    samples = _accuracies(table, draws, seed)
+    n = table.groupby("subj", sort=False).size()
+    return {o: estimate(s, int(n[o]), "OOD accuracy") for o, s in samples.items() if not math.isnan(s[0])}
+
+
+def ooddifferences(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Every pair of observers' difference in overall accuracy, as one family, images resampled for both together.
+
+    Columns `observer_a, observer_b, value, low, high, p, p_holm`.
+    """
+    samples = {o: s for o, s in _accuracies(metrics.kept(table), draws, seed).items() if not math.isnan(s[0])}
+    return differences(samples, "OOD accuracy")
+
+
+def _accuracies(table: pd.DataFrame, draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Observer → overall accuracy, then its bootstrap draws: 1 + draws; NaN for one who lacks a set."""
+    weigh = Weights(draws, seed)
+    observers = list(dict.fromkeys(table["subj"]))
+    totals = []
+    for _, part in table.groupby("set", sort=False):
+        rows, units = pd.factorize(np.array(images_of(part)), sort=True)
+        who = pd.Index(observers).get_indexer(pd.Index(part["subj"]))
+        right = (part["object_response"] == part["category"]).to_numpy()
+        hits, shown = np.zeros((len(units), len(observers))), np.zeros((len(units), len(observers)))
+        np.add.at(hits, (rows, who), right)
+        np.add.at(shown, (rows, who), 1)
+        weights = weigh.images(tuple(units))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            totals.append((weights @ hits) / (weights @ shown))
+    mean = np.mean(totals, axis=0) if totals else np.empty((0, 0))
+    return {o: mean[:, i] for i, o in enumerate(observers)}
+
+
+def images_of(table: pd.DataFrame) -> list[str]:
+    """What stimulus each trial's image was made of: one photo under every manipulation is one image."""
+    found = []
+    for name, condition, stimulus in zip(table["set"], table["condition"], table["stimulus"], strict=True):
+        stem = stimulus.removesuffix(f"-{name}-{condition}")
+        found.append(stem if stem != stimulus else f"{name}/{stimulus}")
+    return found
+
+
+class Weights:
+    """How often each image counts: first once, then as drawn. Sets of the same images share their draws."""
+
+    def __init__(self, draws: int, seed: int) -> None:
+        self.draws, self.seed = draws, seed
+        self._known: dict[tuple[str, ...], np.ndarray] = {}
+
+    def images(self, units: tuple[str, ...]) -> np.ndarray:
+        """1 + draws × images."""
+        if units not in self._known:
+            rng = np.random.default_rng([self.seed, len(self._known)])
+            drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=self.draws)
+            self._known[units] = np.concatenate([np.ones((1, len(units))), drawn])
+        return self._known[units]
+
+    def cues(self, contents: np.ndarray, textures: np.ndarray) -> np.ndarray:
+        """1 + draws × stimuli that share content and texture images, both resampled (Owen 2007; a little too wide)."""
+        first, second = image_draws(int(contents.max()) + 1, int(textures.max()) + 1, self.draws, self.seed)
+        return np.concatenate([np.ones((1, len(contents))), (first[contents] * second[textures]).T])
+
+
+def estimate(samples: np.ndarray, n: int, name: str) -> Estimate:
+    """The value and its percentile interval."""
+    drawn = samples[1:][~np.isnan(samples[1:])]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (math.nan, math.nan)
+    return Estimate(float(samples[0]), float(low), float(high), n, name, "percentile over images")
+
+
+def differences(samples: Mapping[str, np.ndarray], name: str) -> pd.DataFrame:
+    rows = []
+    for (a, x), (b, y) in itertools.combinations(samples.items(), 2):
+        e = estimate(x - y, 0, name)
+        rows.append((a, b, e.value, e.low, e.high, p_value((x - y)[1:])))
+    frame = pd.DataFrame(rows, columns=["observer_a", "observer_b", "value", "low", "high", "p"])
+    return frame.assign(p_holm=list(metrics.holm(frame["p"].tolist()).values()))
+
+
+def manipulated_pictures(
+    seen: Answered, models: Sequence[str], sets: Sequence[str], photos: int, shrink: Callable[[np.ndarray], np.ndarray]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The same few photos under every condition of a set, with who is right.
+
+    Rows `set, photo, image, caption`, and the images by name.
+    """
+    rows: list[dict[str, Any]] = []
+    images: dict[str, np.ndarray] = {}
+    for name in [s for s in sets if s in seen.stimuli]:
+        stimuli = seen.stimuli[name]
+        answers = _answers(seen, name, models)
+        for condition in ordered(name, stimuli.conditions):
+            part = stimuli.where(condition=condition)
+            for k in range(min(photos, len(part))):
+                one = part[k * (len(part) // photos) if len(part) >= photos else k]
+                given = "; ".join(f"{_short(m)}: {_verdict(answers, m, one.name, one.category)}" for m in models)
+                images[one.name] = shrink(one.image)
+                caption = f"{condition} ({one.category}). {given}"
+                rows.append({"set": name, "photo": k + 1, "image": one.name, "caption": caption})
+    return pd.DataFrame(rows, columns=["set", "photo", "image", "caption"]), images
+
+
+def small(image: np.ndarray, side: int = 112) -> np.ndarray:
+    """An image as an explorer embeds it: at most `side` pixels a side."""
+    from PIL import Image
+
+    if max(image.shape[:2]) <= side:
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def _answers(seen: Answered, name: str, models: Sequence[str]) -> dict[tuple[str, str], str]:
+    part = seen.trials[(seen.trials["set"] == name) & seen.trials["subj"].isin(models)]
+    return {(s, i): a for s, i, a in zip(part["subj"], part["stimulus"], part["object_response"], strict=True)}
+
+
+def _short(model: str) -> str:
+    return model.rpartition("/")[2]
+
+
+def _verdict(answers: Mapping[tuple[str, str], str], model: str, stimulus: str, category: str) -> str:
+    answer = answers.get((model, stimulus), "no answer")
+    return "right" if answer == category else answer
