@@ -53,7 +53,7 @@ CLAIMS = (
         "Their accuracy on distorted images is near people's, but for rotation and high-pass filtering.",
         {},
         "ood",
-        r"(?i)(ood|overall) accuracy|accuracy out of distribution",
+        r"(?i)(?:(?:ood|overall) accuracy|accuracy out of distribution)(.*)$",
         {
             "shapes": "No person saw these drawings, so `near people's` cannot be tested; the two failures can.",
             "full": "People and their stimuli are the paper's; of its models none is on this machine.",
@@ -64,7 +64,7 @@ CLAIMS = (
         "They err on the same images as people do, more than any other models.",
         {},
         "error_consistency",
-        r"(?i)(error )?consistency|κ",
+        r"(?i)(?:error consistency|κ)(.*)$",
         {
             "shapes": "No person saw these drawings: only models can be compared with each other.",
             "full": "People's errors are here; of the paper's models none is on this machine.",
@@ -86,7 +86,7 @@ CLAIMS = (
         "A ResNet-50 trained on noised images goes by shape far more than one that was not.",
         {"ResNet-50": 0.21, "ResNet-50, noised": 0.78},
         "noise_resnet",
-        r"shape bias",
+        r"shape bias (without noise|with noise at test)$",
         {
             "shapes": "A far smaller network on drawings, so a change by noise can be tested and the paper's numbers cannot.",
             "full": "Cannot be tested here: it takes ImageNet and days of training.",
@@ -109,6 +109,8 @@ def ledger(results: Mapping[str, Sequence[Number]]) -> pd.DataFrame:
         ]
         for number in results.get(claim.chapter, ()):
             if re.match(claim.name, number.name) and number.observer and "@" not in number.observer:
+                if number.origin == "reported":
+                    continue
                 own = {
                     "name": claim.key,
                     "observer": _own(number, claim),
@@ -121,9 +123,42 @@ def ledger(results: Mapping[str, Sequence[Number]]) -> pd.DataFrame:
 
 
 def _own(number: Number, claim: Claim) -> str:
-    """Who it is, and under which name where the chapter has several numbers of one observer."""
-    rest = re.sub(claim.name, "", number.name).strip(" ,")
+    """Who it is, with what the claim's pattern catches of the name where a chapter has several numbers of one observer."""
+    found = re.match(claim.name, number.name)
+    rest = (found[1] if found and found.re.groups else "").strip(" ,")
     return f"{number.observer} ({rest})" if rest else str(number.observer)
+
+
+#: Pairs of our observers whose order a claim is about: claim, the one that should be higher, the other.
+PAIRS = (
+    ("shape bias", "shapes/pixel", "shapes/resnet"),
+    ("shape bias by noise in training", "shapes/resnet-noise (without noise)", "shapes/resnet (without noise)"),
+    (
+        "shape bias by noise in training",
+        "shapes/resnet-noise (with noise at test)",
+        "shapes/resnet (with noise at test)",
+    ),
+)
+
+
+def plainly(table: pd.DataFrame, pairs: Sequence[tuple[str, str, str]] = PAIRS) -> list[str]:
+    """What our own intervals say of the order that a claim expects, one sentence a pair that was measured.
+
+    Two observers are told apart only if their 95% intervals do not meet.
+    """
+    said = []
+    for name, high, low in pairs:
+        ours = table[(table["name"] == name) & (table["origin"] != "reported")].set_index("observer")
+        if high not in ours.index or low not in ours.index:
+            continue
+        a, b = ours.loc[high], ours.loc[low]
+        if a["low"] > b["high"]:
+            said.append(f"**{name}**: {high} is above {low}, as the claim expects.")
+        elif a["high"] < b["low"]:
+            said.append(f"**{name}**: {high} is *below* {low}. In this world the claim does not hold.")
+        else:
+            said.append(f"**{name}**: {high} and {low} cannot be told apart; their intervals meet.")
+    return said
 
 
 def enter(page: Page, table: pd.DataFrame) -> None:

@@ -1,0 +1,123 @@
+"""What the chapter on shape bias computes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import gencls
+from gencls import GenclsError, metrics
+from gencls.analyses import bias
+from gencls.worlds import Scored
+
+N = 48
+
+
+@pytest.fixture(scope="module")
+def world():  # type: ignore[no-untyped-def]
+    return gencls.world("shapes")
+
+
+def scores(stimuli, answer) -> Scored:  # type: ignore[no-untyped-def]
+    """Denoising errors under which `answer(row, t)` has the least error at each t."""
+    t = np.array([0.1, 0.3, 0.6, 0.9])
+    classes = list(stimuli.categories)
+    error = np.full((len(stimuli), len(classes), len(t), 1), 2.0, np.float32)
+    for s, row in enumerate(stimuli.table.to_dict("records")):
+        for i, level in enumerate(t):
+            error[s, classes.index(answer(row, level)), i] = 1.0
+    coords = {"class": classes, "t": t, "log_snr": ("t", 3 - 6 * t), "quadrature": ("t", np.full(4, 0.25))}
+    return Scored(xr.Dataset({"error": (("stimulus", "class", "t", "draw"), error)}, coords), "record", 0)
+
+
+@pytest.fixture
+def seen(world):  # type: ignore[no-untyped-def]
+    """An observer that goes by texture up to t = 0.5 and by shape from there; and two that never change."""
+    stimuli = world.stimuli("cue-conflict", N)
+    return bias.Seen(
+        world,
+        stimuli,
+        {
+            "turning": scores(stimuli, lambda row, t: row["category" if t > 0.5 else "texture"]),
+            "shape": scores(stimuli, lambda row, t: row["category"]),
+            "shape@1": scores(stimuli, lambda row, t: row["texture"]),
+        },
+    )
+
+
+def test_each_noise_level_answers_for_itself(seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.by_level(seen, ["turning"])
+    assert table["value"].tolist() == [0, 0, 1, 1] and table["t"].tolist() == [0.1, 0.3, 0.6, 0.9]
+    assert (table["n"] == N).all() and table["log_snr"].is_monotonic_decreasing
+
+
+def test_a_falling_weighting_favours_low_noise(seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.by_weighting(seen, ["turning"], ["exp(-7t)", "exp(-1t)", "uniform on 0.5-1"]).set_index("weighting")
+    assert table.loc["exp(-7t)", "value"] == 0 and table.loc["uniform on 0.5-1", "value"] == 1
+    assert table.loc["exp(-7t)", "k"] == 7 and math.isnan(table.loc["uniform on 0.5-1", "k"])
+
+
+def test_the_explorer_leaves_out_what_it_says(seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.explorer_table(seen, seen.models, (0, 7), (0.0, 0.5))
+    turning = table[table["observer"] == "turning"].set_index(["k", "start"])["value"]
+    assert turning[7, 0.0] == 0 and turning[7, 0.5] == 1
+    text = bias.explorer_text(table).set_index(["k", "start"])["text"]
+    assert f"turning: 0 shape, {N} texture, 0 other" in text[7, 0.0]
+    assert f"turning: {N} shape, 0 texture, 0 other" in text[7, 0.5]
+
+
+def test_seeds_of_a_family_stand_together(seen) -> None:  # type: ignore[no-untyped-def]
+    found = bias.over_seeds(seen)
+    assert (found["shape"].value, found["shape"].low, found["shape"].high, found["shape"].n) == (0.5, 0, 1, 2)
+    assert found["turning"].n == 1 and seen.models == ["turning", "shape"]
+
+
+def test_counts_add_up_and_agree_with_the_bias(seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.counts(seen).pivot(index="observer", columns="decision", values="value")
+    assert (table.sum(axis=1) == N).all()
+    assert table.loc["turning"].to_dict() == {"shape": 0, "texture": N, "other": 0, "none": 0}
+
+
+def test_by_category_agrees_with_a_plain_count(seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.frame({"a": [seen.trials("shape")], "b": [seen.trials("turning")]})
+    assert set(table[table["observer"] == "a"]["value"]) == {1.0}
+    assert set(table[table["observer"] == "b"]["value"]) == {0.0}
+    assert set(table["category"]) == {"", *seen.stimuli.table["category"]}
+
+
+def test_people_are_the_mean_of_each_person() -> None:
+    table = bias.people_on_record().set_index("category")
+    assert table.loc["", "value"] == pytest.approx(0.9576, abs=5e-5) and table.loc["", "n"] == 10
+    assert len(table) == 17 and table["value"].between(0, 1).all()
+
+
+def test_the_controls_show_that_the_measure_measures(world) -> None:  # type: ignore[no-untyped-def]
+    seen = bias.controls(world, n=96)
+    assert set(seen.scored) == {"shapes/control-shape", "shapes/control-texture"}
+    assert metrics.shape_bias(seen.trials("shapes/control-shape")) > bias.CONTROL_LIMITS[0]
+    assert metrics.shape_bias(seen.trials("shapes/control-texture")) < bias.CONTROL_LIMITS[1]
+    assert bias.validity(seen).startswith("Both controls")
+
+
+def test_a_failing_control_is_said(world, seen) -> None:  # type: ignore[no-untyped-def]
+    swapped = dict(zip(world.controls, (seen.scored["turning"], seen.scored["shape"]), strict=True))
+    assert "A control fails" in bias.validity(bias.Seen(world, seen.stimuli, swapped))
+    assert "not on this page" in bias.validity(bias.Seen(world, seen.stimuli))
+
+
+def test_a_model_that_was_named_must_be_there(world) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(GenclsError, match="no/such"):
+        bias.look(world, "cue-conflict", ["no/such"], n=2)
+    with pytest.raises(GenclsError, match="no stimulus set"):
+        bias.look(world, "cue-conflicts", [], n=2)
+
+
+def test_a_classifier_has_no_noise_level(world) -> None:  # type: ignore[no-untyped-def]
+    seen = bias.look(world, "cue-conflict", ["shapes/control-shape"], n=16)
+    table = bias.by_level(seen, seen.models)
+    assert seen.generative == [] and len(table) == 1 and math.isnan(table["t"].iloc[0])
+    assert isinstance(bias.by_weighting(seen, [], ["uniform"]), pd.DataFrame)

@@ -1,0 +1,67 @@
+"""The ledger of claims."""
+
+from __future__ import annotations
+
+import pytest
+
+from gencls.analyses import ledger
+from gencls.results import Number, Page
+
+
+def number(
+    name: str, value: float, observer: str, low: float = 0.0, high: float = 1.0, origin: str = "record"
+) -> Number:
+    return Number(name, value, low, high, 240, observer, origin)
+
+
+def test_without_chapters_only_the_papers_numbers_are_there() -> None:
+    table = ledger.ledger({})
+    assert set(table["origin"]) == {"reported"}
+    assert table.set_index("observer").loc["Imagen", "value"] == 0.99
+    assert ledger.plainly(table) == []
+
+
+def test_it_takes_what_speaks_to_a_claim_and_nothing_else() -> None:
+    numbers = [
+        number("shape bias", 0.4, "shapes/pixel"),
+        number("shape bias", 0.5, "shapes/pixel@1"),
+        number("shape bias at t = 0·5", 0.6, "shapes/pixel"),
+        number("shape bias", 0.7, "Imagen", origin="reported"),
+    ]
+    table = ledger.ledger({"shape_bias": numbers})
+    ours = table[table["origin"] != "reported"]
+    assert ours[["name", "observer", "value"]].values.tolist() == [["shape bias", "shapes/pixel", 0.4]]
+
+
+def test_one_observer_with_two_numbers_is_told_apart() -> None:
+    numbers = [
+        number("shape bias without noise", 0.2, "shapes/resnet"),
+        number("shape bias with noise at test", 0.3, "shapes/resnet"),
+    ]
+    table = ledger.ledger({"noise_resnet": numbers})
+    ours = table[table["origin"] != "reported"]["observer"].tolist()
+    assert ours == ["shapes/resnet (without noise)", "shapes/resnet (with noise at test)"]
+
+
+@pytest.mark.parametrize(
+    ("pixel", "resnet", "word"),
+    [((0.8, 0.9), (0.1, 0.2), "above"), ((0.1, 0.2), (0.8, 0.9), "does not hold"), ((0.1, 0.5), (0.4, 0.9), "meet")],
+)
+def test_a_negative_result_is_said_plainly(pixel: tuple[float, float], resnet: tuple[float, float], word: str) -> None:
+    numbers = [
+        number("shape bias", sum(ends) / 2, who, *ends)
+        for who, ends in (("shapes/pixel", pixel), ("shapes/resnet", resnet))
+    ]
+    (said,) = ledger.plainly(ledger.ledger({"shape_bias": numbers}))
+    assert word in said
+
+
+def test_a_missing_chapter_is_said_and_nothing_is_escaped_wrongly(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("GENCLS_OUT", str(tmp_path))
+    table = ledger.ledger({"shape_bias": [number("shape bias", 0.4, "<b>me</b>")]})
+    shown = ledger.verdicts(table, "shapes", ["shape_bias"])._repr_html_()
+    assert "<code>ood</code> has not been run" in shown and "<code>shape_bias</code> has" not in shown
+    assert "&lt;b&gt;me" in shown and "<b>me" not in shown
+    page = Page("introduction", world="shapes")
+    ledger.enter(page, table)
+    assert {n.origin for n in page.numbers} == {"reported", "record"} and len(page.numbers) == len(table)
