@@ -10,6 +10,7 @@ import ast
 import builtins
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -303,6 +304,7 @@ def _execute(
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it calls an annotated parameter unknown
     notebook = _read_chapter(chapter, root)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     final = folder / f"{chapter}.ipynb"

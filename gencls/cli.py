@@ -278,6 +278,8 @@ def _save(chosen: Any, folder: Path) -> Path:
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise GenclsError(f"{folder} holds files already; name another folder to --save, or empty it")
     for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
         Image.fromarray(stimulus.image).save(folder / f"{stimulus.name}.png")
     chosen.table.to_csv(folder / "stimuli.csv", index=False)

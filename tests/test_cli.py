@@ -123,6 +123,7 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["classify", "{folder}/nothing.png"], "no such file or folder"),
         (["classify", "{empty}"], "the folder holds no images"),
         (["stimuli", "photoz"], "the world 'shapes' has no stimulus set 'photoz'; it has photos"),
+        (["stimuli", "photos", "--save", "{parent}"], "holds files already; name another folder"),
         (["stimuli", "--world", "moon"], "no world 'moon'; there are shapes, full"),
         (["train", "shapes/unknown"], "no recipe for 'shapes/unknown'; known are shapes/pixel"),
         (["train", RESNET, "--out", "{folder}"], "holds something else than a trained model"),
@@ -137,7 +138,7 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
 )
 def test_a_mistake_is_one_sentence(stimuli: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()
-    filled = [a.format(folder=stimuli, empty=tmp_path / "empty") if "{" in a else a for a in arguments]
+    filled = [a.format(folder=stimuli, parent=tmp_path, empty=tmp_path / "empty") if "{" in a else a for a in arguments]
     assert said in refused(*filled)
 
 
