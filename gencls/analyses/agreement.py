@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gencls import metrics
+from gencls import metrics, trials
 from gencls.analyses.robustness import PEOPLE, QUICK, Answered, Weights, differences, estimate, images_of
 from gencls.errors import GenclsError
 from gencls.metrics import Estimate
 from gencls.metrics.agreement import kappa
 from gencls.metrics.tables import image_clusters
+from gencls.worlds import seeds_of
 
 
 def family(observer: str) -> str:
@@ -183,3 +184,45 @@ def shared_failures(
         pd.DataFrame(pictures, columns=[*keys, "image", "caption"]),
         images,
     )
+
+
+def with_seeds(models: Sequence[str]) -> list[str]:
+    """The models and, of those that this project trains, the other training seeds."""
+    return [seed for model in models for seed in (seeds_of(model) if model.startswith("shapes/") else [model])]
+
+
+def pair_groups(machines: Sequence[str], people: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Pairs of observers by their families: `resnet – pixel`, `resnet (each other)` for two seeds, `people`.
+
+    With people there, a machine's pairs are those with people; without, machines are paired with each other.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    pairs = itertools.combinations(machines, 2) if not people else itertools.product(machines, people)
+    for a, b in [*pairs, *itertools.combinations(people, 2)]:
+        found.setdefault(pair_name(a, b), []).append((a, b))
+    return found
+
+
+def people_on_record() -> pd.DataFrame:
+    """κ of every two people in every condition, from the table that ships: `set, observer, condition, value, person`."""
+    table = trials.human_reference("error_consistency")
+    names = table["subj_a"] + " and " + table["subj_b"]
+    rows = table.assign(observer=PEOPLE, person=names, low=math.nan, high=math.nan).rename(columns={"kappa": "value"})
+    return rows[["set", "observer", "condition", "value", "low", "high", "person", "n"]]
+
+
+def ceiling(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """Set → mean κ between people over kept conditions and pairs; `low` and `high` are the lowest and highest pair."""
+    found = {}
+    for name, part in metrics.kept(rows).groupby("set", sort=False):
+        of_pairs = part.groupby("person")["value"].mean()
+        ends = float(of_pairs.min()), float(of_pairs.max())
+        found[str(name)] = Estimate(
+            float(of_pairs.mean()), *ends, len(of_pairs), "κ between people", "range over pairs"
+        )
+    return found
+
+
+def for_explorer(machines: Sequence[str], people: Sequence[str], most: int = 5) -> list[str]:
+    """A few observers to choose among: default training seeds, first the models, and the first two people."""
+    return [*people[:2], *[m for m in machines if "@" not in m][: most - len(people[:2])]]

@@ -138,14 +138,14 @@ def by_condition(table: pd.DataFrame) -> pd.DataFrame:
     A person's rows have the observer `people` and their name in `person`; the others' `person` is empty. Conditions are
     in the order of the world's own levels.
     """
-    parts = []
+    parts = [pd.DataFrame(columns=["condition", "set", "value", "low", "high", "n", "observer", "person"])]
     for (name, subj), own in table.groupby(["set", "subj"], sort=False):
         person = metrics.is_person(str(subj))
         measure = functools.partial(metrics.accuracy, bootstrap=None if person else QUICK)
         found = metrics.each(own, "condition", measure)
         rows = figures.points({c: found[c] for c in ordered(str(name), found)}, ["condition"], set=name)
         parts.append(rows.assign(observer=PEOPLE if person else str(subj), person=str(subj) if person else ""))
-    return pd.concat(parts, ignore_index=True)
+    return join(*parts)
 
 
 def ordered(set_name: str, conditions: Sequence[str] | Mapping[str, object]) -> list[str]:
@@ -187,7 +187,7 @@ def ood_accuracy(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict[
     return {o: estimate(s, int(n[o]), "OOD accuracy") for o, s in samples.items() if not math.isnan(s[0])}
 
 
-def ooddifferences(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def ood_differences(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Every pair of observers' difference in overall accuracy, as one family, images resampled for both together.
 
     Columns `observer_a, observer_b, value, low, high, p, p_holm`.
@@ -282,6 +282,42 @@ def manipulated_pictures(
                 caption = f"{condition} ({one.category}). {given}"
                 rows.append({"set": name, "photo": k + 1, "image": one.name, "caption": caption})
     return pd.DataFrame(rows, columns=["set", "photo", "image", "caption"]), images
+
+
+def explorer_curves(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """`by_condition` for an explorer: `set, level, observer, accuracy, low, high`; people are their mean and range."""
+    rows = mean_of_people(accuracies)
+    rows["level"] = rows.groupby("set", sort=False)["condition"].transform(lambda c: pd.factorize(c)[0] + 1)
+    return rows.rename(columns={"value": "accuracy"})[["set", "level", "observer", "accuracy", "low", "high"]]
+
+
+def mean_of_people(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """`by_condition` with people as their mean; `low` and `high` are the lowest and the highest of them."""
+    single = accuracies["person"] != ""
+    keys = ["set", "observer", "condition"]
+    groups = accuracies[single].groupby(keys, sort=False)["value"]
+    people = groups.agg(value="mean", low="min", high="max", n="size").reset_index()
+    return join(people, accuracies[~single][[*keys, "value", "low", "high", "n"]])
+
+
+def join(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Tables one below the other, the empty ones left out."""
+    filled = [t for t in tables if len(t)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def about_failures(table: pd.DataFrame, models: Sequence[str]) -> str:
+    """In words, where each model's accuracy on rotation and high-pass stands among the twelve manipulations."""
+    kept = metrics.kept(table[table["set"].isin(PARAMETRIC)])
+    right = kept.assign(right=kept["object_response"] == kept["category"])
+    grid = right.groupby(["subj", "set"], sort=False)["right"].mean().unstack("set")
+    said = []
+    for model in [m for m in models if m in grid.index]:
+        own = grid.loc[model].dropna().sort_values()
+        places = [f"{f} is number {list(own.index).index(f) + 1}" for f in FAILURES if f in own.index]
+        if places:
+            said.append(f"For {model}, counted from its worst of {len(own)} manipulations, {' and '.join(places)}.")
+    return " ".join(said) or "No model on this page answered the manipulated stimuli."
 
 
 def small(image: np.ndarray, side: int = 112) -> np.ndarray:
