@@ -141,9 +141,16 @@ def frame(observers: Mapping[str, Sequence[pd.DataFrame]], bootstrap: Bootstrap 
 
 
 def biases(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
-    """`frame` of everyone in `seen`; where the stimuli are missing, of the people in the table that ships."""
+    """`frame` of everyone in `seen`; where the stimuli are missing, of the people in the table that ships.
+
+    Categories stand in the world's order.
+    """
     observers = seen.observers(by)
-    return frame(observers) if observers else people_on_record()
+    found = frame(observers) if observers else people_on_record()
+    order = {category: i for i, category in enumerate(("", *seen.world.categories))}
+    names = list(dict.fromkeys(found["observer"]))
+    place = found["observer"].map(names.index) * len(order) + found["category"].map(order)
+    return found.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
 def counts(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:

@@ -121,3 +121,11 @@ def test_a_classifier_has_no_noise_level(world) -> None:  # type: ignore[no-unty
     table = bias.by_level(seen, seen.models)
     assert seen.generative == [] and len(table) == 1 and math.isnan(table["t"].iloc[0])
     assert isinstance(bias.by_weighting(seen, [], ["uniform"]), pd.DataFrame)
+
+
+def test_categories_stand_in_the_worlds_order(world, seen) -> None:  # type: ignore[no-untyped-def]
+    table = bias.biases(seen)
+    for _, part in table.groupby("observer", sort=False):
+        there = [c for c in world.categories if c in set(part["category"])]
+        assert part["category"].tolist() == ["", *there]
+    assert list(dict.fromkeys(table["observer"])) == list(seen.scored)
