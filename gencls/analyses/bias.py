@@ -153,6 +153,17 @@ def biases(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
     return found.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
+def plainly(biases: pd.DataFrame) -> str:
+    """Who goes by which cue, as far as the 95% interval of the whole bias says so: a list in Markdown."""
+    whole = biases[(biases["category"] == "") & ~biases["observer"].str.contains("@")]
+    kinds: dict[str, list[str]] = {"by shape": [], "by texture": [], "by neither more than by the other": []}
+    for row in whole.to_dict("records"):
+        sure = row["low"] > 0.5 or row["high"] < 0.5
+        kind = ("by shape" if row["value"] > 0.5 else "by texture") if sure else "by neither more than by the other"
+        kinds[kind].append(str(row["observer"]))
+    return "\n".join(f"- Going {kind}: {', '.join(who)}." for kind, who in kinds.items() if who)
+
+
 def counts(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
     """Decisions of every observer but people: `observer, decision, value, n`."""
     rows = []

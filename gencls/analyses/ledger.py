@@ -53,7 +53,7 @@ CLAIMS = (
         "Their accuracy on distorted images is near people's, but for rotation and high-pass filtering.",
         {},
         "ood",
-        r"(?i)(?:(?:ood|overall) accuracy|accuracy out of distribution)(.*)$",
+        r"OOD accuracy$",
         {
             "shapes": "No person saw these drawings, so `near people's` cannot be tested; the two failures can.",
             "full": "People and their stimuli are the paper's; of its models none is on this machine.",
@@ -64,7 +64,7 @@ CLAIMS = (
         "They err on the same images as people do, more than any other models.",
         {},
         "error_consistency",
-        r"(?i)(?:error consistency|κ)(.*)$",
+        r"(?:κ with the group|mean κ)$",
         {
             "shapes": "No person saw these drawings: only models can be compared with each other.",
             "full": "People's errors are here; of the paper's models none is on this machine.",

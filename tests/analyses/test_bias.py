@@ -129,3 +129,12 @@ def test_categories_stand_in_the_worlds_order(world, seen) -> None:  # type: ign
         there = [c for c in world.categories if c in set(part["category"])]
         assert part["category"].tolist() == ["", *there]
     assert list(dict.fromkeys(table["observer"])) == list(seen.scored)
+
+
+def test_a_cue_is_named_only_where_the_interval_says_so() -> None:
+    table = pd.DataFrame(
+        [("a", "", 0.9, 0.8, 1.0), ("b", "", 0.1, 0.0, 0.2), ("c", "", 0.6, 0.4, 0.8), ("a@1", "", 0.1, 0.0, 0.2)],
+        columns=["observer", "category", "value", "low", "high"],
+    )
+    lines = bias.plainly(table).splitlines()
+    assert lines[0].endswith("by shape: a.") and lines[1].endswith("by texture: b.") and lines[2].endswith(": c.")
