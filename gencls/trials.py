@@ -76,16 +76,16 @@ _NETWORKS = {
 def load(set_name: str, observers: Literal["human", "networks", "all"] = "human") -> pd.DataFrame:
     """The recorded trials of one stimulus set or experiment.
 
+    Networks are named by source: "AlexNet (texture-vs-shape)" is the Caffe network of the original
+    experiment, "AlexNet (texture-vs-shape, PyTorch)" another; "SIN" means trained on Stylized-ImageNet,
+    "OpenImages" on that. Conditions are in the benchmark's spelling, `CONDITIONS`. Raises GenclsError for
+    an unknown name and, saying how to fetch them, for trials that are not here.
+
     Parameters
     ----------
     set_name : one of the 17 in `SETS` (people: Geirhos et al. 2021) or of `EXPERIMENTS` (Geirhos et al. 2019)
     observers : `human`; `networks`, the CNNs recorded by Geirhos et al. 2019 on the sets in `NETWORK_SETS`;
         or `all`, both, as far as there are networks
-
-    Networks are named by source: "AlexNet (texture-vs-shape)" is the Caffe network of the original
-    experiment, "AlexNet (texture-vs-shape, PyTorch)" another; "SIN" means trained on Stylized-ImageNet,
-    "OpenImages" on that. Conditions are in the benchmark's spelling, `CONDITIONS`. Raises GenclsError for
-    an unknown name and, saying how to fetch them, for trials that are not here.
     """
     if set_name not in (*SETS, *EXPERIMENTS):
         raise GenclsError(f"no set is called '{set_name}'; there are {', '.join((*SETS, *EXPERIMENTS))}")

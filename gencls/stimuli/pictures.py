@@ -123,7 +123,7 @@ def read_pictures(
 ) -> list[Picture]:
     """The images behind files and folders. Errors: those of `find_pictures` and `read_picture`.
 
-    With `size`, each is at once `prepare`d to size×size, so that a folder of thousands fits in memory.
+    With `size`, each is brought by `prepare` at once to size×size, so that a folder of thousands fits in memory.
     """
     pictures = (read_picture(path, max_side) for path in find_pictures(paths))
     return [p if size is None else p._replace(image=prepare(p.image, size)) for p in pictures]
