@@ -116,9 +116,14 @@ def answered(
                 origins[model] = scored.origin
     for name in sets if recorded else ():
         try:
-            tables += [*world.people(name).values(), *world.networks(name).values()]
+            own = [*world.people(name).values(), *world.networks(name).values()]
         except GenclsError as error:
             missing.setdefault(name, str(error))
+            continue
+        if n is not None and name in at_hand:
+            shown = set(at_hand[name].table["name"])
+            own = [t[t["stimulus"].isin(shown)] for t in own]
+        tables += own
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(trials.COLUMNS))
     origins = {o: origins.get(o, "computed") for o in dict.fromkeys(table["subj"])}
     return Answered(world, table, at_hand, origins, checked, lacking, missing)

@@ -1,0 +1,149 @@
+"""Accuracy over sets, error consistency, nearness to a group, the noise schedule: known answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gencls import metrics
+from gencls.analyses import agreement, noise, robustness
+from gencls.errors import GenclsError
+from gencls.worlds import open_world
+
+WORDS = ("circle", "square")
+
+
+def made(subj: str, set_name: str, condition: str, right: list[bool], stem: str = "photo") -> pd.DataFrame:
+    """Trials of one observer: the k-th stimulus is answered rightly or not."""
+    suffix = f"-{set_name}-{condition}" if set_name in robustness.PARAMETRIC else ""
+    return pd.DataFrame(
+        {
+            "subj": subj,
+            "object_response": [WORDS[0] if r else WORDS[1] for r in right],
+            "category": WORDS[0],
+            "condition": condition,
+            "texture": "",
+            "stimulus": [f"{stem}-{k}{suffix}" for k in range(len(right))],
+            "set": set_name,
+        }
+    )
+
+
+def test_accuracy_pools_kept_conditions_then_averages_over_sets() -> None:
+    table = pd.concat(
+        [
+            made("a", "rotation", "0", [True] * 4),  # left out by the benchmark
+            made("a", "rotation", "90", [True, False, False, False]),
+            made("a", "rotation", "180", [True] * 4),
+            made("a", "edge", "edge", [True, True, False, False], "edge"),
+        ]
+    )
+    estimate = robustness.ood_accuracy(table)["a"]
+    assert estimate.value == pytest.approx((5 / 8 + 1 / 2) / 2)
+    assert estimate.n == 12
+    assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_who_lacks_a_set_has_no_overall_accuracy() -> None:
+    table = pd.concat(
+        [
+            made("a", "edge", "edge", [True] * 4),
+            made("a", "sketch", "0", [True] * 4),
+            made("b", "edge", "edge", [True] * 4),
+        ]
+    )
+    assert list(robustness.ood_accuracy(table)) == ["a"]
+
+
+def test_one_photo_under_many_conditions_is_one_image() -> None:
+    """Ten copies of the same answers say no more than one, so the interval must not shrink."""
+    right = [k % 3 > 0 for k in range(30)]
+    levels = ["c50", "c30", "c15", "c10", "c05"]
+    once = robustness.ood_accuracy(made("a", "contrast", "c50", right))["a"]
+    copies = robustness.ood_accuracy(pd.concat([made("a", "contrast", level, right) for level in levels]))["a"]
+    assert copies.value == once.value
+    assert copies.high - copies.low == pytest.approx(once.high - once.low, abs=1e-9)
+
+
+def test_equal_observers_do_not_differ() -> None:
+    right = [True, False] * 10
+    table = pd.concat([made(s, "edge", "edge", right) for s in "ab"])
+    row = robustness.ood_differences(table).iloc[0]
+    assert (row.value, row.low, row.high, row.p_holm) == (0, 0, 0, 1)
+
+
+def test_conditions_stand_in_the_order_of_their_levels() -> None:
+    assert robustness.ordered("high-pass", ["4.0", "inf", "14.0", "7.0"]) == ["inf", "14.0", "7.0", "4.0"]
+    assert robustness.ordered("rotation", ["270", "0", "90"]) == ["0", "90", "270"]
+
+
+def test_kappa_is_that_of_the_measure() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (made(s, "rotation", "90", list(rng.random(60) < 0.6)) for s in "ab")
+    found, rows = agreement.consistency(pd.concat([a, b]), {"pair": [("a", "b")]})
+    assert found["pair"].value == pytest.approx(metrics.error_consistency(a, b, None).value)
+    assert rows["n"].tolist() == [60]
+
+
+def test_a_condition_without_kappa_is_left_out() -> None:
+    half = [True, False] * 8
+    table = pd.concat([made(s, "rotation", c, r) for s in "ab" for c, r in [("90", half), ("180", [True] * 16)]])
+    found, rows = agreement.consistency(table, {"pair": [("a", "b")]})
+    assert found["pair"].value == pytest.approx(1)
+    assert found["pair"].n == 1
+    assert math.isnan(rows.set_index("condition").at["180", "value"])
+
+
+def test_a_copy_of_the_group_is_nearer_than_a_guesser() -> None:
+    rng = np.random.default_rng(1)
+    own = rng.random(200) < 0.5
+    people = [made(f"subject-{i:02d}", "edge", "0", list(own ^ (rng.random(200) < 0.1))) for i in range(3)]
+    table = pd.concat(
+        [*people, made("copy", "edge", "0", list(own)), made("guess", "edge", "0", list(rng.random(200) < 0.5))]
+    )
+    near, tests = agreement.closeness(table, [p["subj"].iloc[0] for p in people], ["copy", "guess"])
+    assert near["guess"].low < 0.1 < near["each other"].value < near["copy"].value
+    pair = tests.set_index(["observer_a", "observer_b"]).loc[("copy", "guess")]
+    assert pair["p_holm"] < 0.05 and pair["low"] > 0
+
+
+def test_people_on_record_agree_with_their_own_table() -> None:
+    ends = agreement.ceiling(agreement.people_on_record())
+    assert all(e.low <= e.value <= e.high for e in ends.values())
+    sets = list(robustness.PARAMETRIC)
+    people = robustness.people_on_record(sets)
+    assert set(people["set"]) == set(sets)
+    assert 0.5 < robustness.ood_people_on_record(sets) < 1
+
+
+@pytest.mark.parametrize("values", [(-0.1, 1, 1), (0.5, 0.2, 1), (0, 1, 1.5)])
+def test_a_schedule_outside_its_range_is_refused(values: tuple[float, float, float]) -> None:
+    with pytest.raises(GenclsError, match="noise schedule"):
+        noise.Schedule(*values)
+
+
+def test_two_networks_that_never_see_noise_are_the_same() -> None:
+    pytest.importorskip("torch")
+    made_two = noise.train_two(
+        open_world("shapes"), noise.Schedule(share=0.0), steps=2, width=16, batch=4, photos=16, seed=3
+    )
+    clean, other = (dict(made_two[name].network.state_dict()) for name in ("clean", "noised"))
+    assert all((clean[k] == other[k]).all() for k in clean)
+
+
+def test_noise_alone_leaves_nothing_to_see() -> None:
+    """At a share of 1 the image is gone: another image with the same name gets the same answer."""
+    torch = pytest.importorskip("torch")
+    from gencls.models.discriminative import DiscriminativeModel
+    from gencls.training.resnet import resnet
+
+    model = noise.noised(DiscriminativeModel(resnet(0, 16), "net", open_world("shapes").categories, 32), 1.0)
+    draws = torch.randn(1, 3, 32, 32)
+    black, white = (np.full((32, 32, 3), v, np.uint8) for v in (0, 255))
+    one, two = (model.log_probabilities([image], model.classes, draws) for image in (black, white))
+    assert np.allclose(one, two, atol=1e-5)
+    with pytest.raises(GenclsError, match="noise at test"):
+        noise.noised(model, 1.2)
