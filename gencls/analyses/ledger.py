@@ -203,18 +203,25 @@ def _marked(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
-def of_claims(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of an explorer: the ledger with the paper's observers told apart from ours."""
-    rows = table.assign(
-        observer=[
-            f"{o} (paper)" if r == "reported" else o for o, r in zip(table["observer"], table["origin"], strict=True)
-        ],
-        source=["the paper" if origin == "reported" else "this book" for origin in table["origin"]],
-    )
-    return rows.astype({"low": float, "high": float})
+def by_observer(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an explorer: for each of our observers its numbers, and beside them all of the paper's.
+
+    Columns `chosen` (the control), `name` (the claim), `who`, `source`, `value, low, high`.
+    """
+    table = table.astype({"low": float, "high": float})
+    theirs = table[table["origin"] == "reported"]
+    theirs = theirs.assign(who=theirs["observer"] + " (paper)", source="the paper")
+    ours = table[table["origin"] != "reported"]
+    ours = ours.assign(who=ours["observer"], source="this book")
+    parts = [pd.concat([part, theirs]).assign(chosen=chosen) for chosen, part in ours.groupby("observer", sort=False)]
+    return pd.concat(parts or [theirs.assign(chosen="the paper alone")], ignore_index=True)
 
 
-def texts(table: pd.DataFrame, world: str) -> pd.DataFrame:
-    """The sentence under an explorer's plot, one a claim that has numbers."""
-    rows = [{"name": c.key, "text": f"{c.says} {c.worlds.get(world, '')}"} for c in CLAIMS]
-    return pd.DataFrame([row for row in rows if row["name"] in set(table["name"])])
+def texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """The sentence under an explorer's plot, out of `by_observer`: `chosen, text`."""
+    said = []
+    for chosen, part in rows.groupby("chosen", sort=False):
+        own = part[part["source"] == "this book"]
+        numbers = "; ".join(f"{row['name']}: {_listed(own.loc[[i]])}" for i, row in own.iterrows())
+        said.append({"chosen": chosen, "text": numbers or "No chapter of this world has been run yet."})
+    return pd.DataFrame(said)

@@ -65,3 +65,13 @@ def test_a_missing_chapter_is_said_and_nothing_is_escaped_wrongly(tmp_path, monk
     page = Page("introduction", world="shapes")
     ledger.enter(page, table)
     assert {n.origin for n in page.numbers} == {"reported", "record"} and len(page.numbers) == len(table)
+
+
+def test_every_observer_stands_beside_the_papers_numbers() -> None:
+    numbers = [number("shape bias", 0.4, "a"), number("shape bias", 0.6, "b")]
+    rows = ledger.by_observer(ledger.ledger({"shape_bias": numbers}))
+    reported = len(ledger.ledger({}))
+    assert rows.groupby("chosen").size().to_dict() == {"a": reported + 1, "b": reported + 1}
+    assert ledger.texts(rows).set_index("chosen").loc["a", "text"] == "shape bias: a 0.40 [0.00, 1.00]"
+    alone = ledger.by_observer(ledger.ledger({}))
+    assert set(alone["source"]) == {"the paper"} and "yet" in ledger.texts(alone)["text"].iloc[0]
