@@ -70,8 +70,8 @@ def fit(
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
             new.unlink(missing_ok=True)
             raise GenclsError(
-                f"the checkpoint {checkpoint} could not be written ({str(error).splitlines()[0]}); free some space and "
-                "run again: training goes on from the checkpoint before"
+                f"the checkpoint {checkpoint} could not be written ({getattr(error, 'strerror', None) or 'is the disk full?'}); free "
+                "some space and run again: training goes on from the checkpoint before"
             ) from error
 
     model.train()
