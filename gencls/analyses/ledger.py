@@ -49,7 +49,7 @@ CLAIMS = (
         },
     ),
     Claim(
-        "accuracy out of distribution",
+        "OOD accuracy",
         "Their accuracy on distorted images is near people's, but for rotation and high-pass filtering.",
         {},
         "ood",
@@ -82,7 +82,7 @@ CLAIMS = (
         },
     ),
     Claim(
-        "shape bias by noise in training",
+        "noise in training",
         "A ResNet-50 trained on noised images goes by shape far more than one that was not.",
         {"ResNet-50": 0.21, "ResNet-50, noised": 0.78},
         "noise_resnet",
@@ -132,9 +132,9 @@ def _own(number: Number, claim: Claim) -> str:
 #: Pairs of our observers whose order a claim is about: claim, the one that should be higher, the other.
 PAIRS = (
     ("shape bias", "shapes/pixel", "shapes/resnet"),
-    ("shape bias by noise in training", "shapes/resnet-noise (without noise)", "shapes/resnet (without noise)"),
+    ("noise in training", "shapes/resnet-noise (without noise)", "shapes/resnet (without noise)"),
     (
-        "shape bias by noise in training",
+        "noise in training",
         "shapes/resnet-noise (with noise at test)",
         "shapes/resnet (with noise at test)",
     ),
