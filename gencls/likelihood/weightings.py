@@ -117,18 +117,26 @@ def probabilities(
 
 
 def fit_temperature(scores: xr.Dataset, categories: list[str], by: str | Weighting | Function = "exp(-7t)") -> float:
-    """The temperature under which held-out answers are most likely (Guo et al. 2017), found by a bounded search in log space."""
+    """The temperature under which held-out answers are most likely (Guo et al. 2017), found by a bounded search in log space.
+
+    As in Platt (1999), of n held-out stimuli the right class has the target (n + 1)/(n + 2), the others share the rest, so that
+    an observer who was never wrong is not taken to be certain.
+    """
     from scipy.optimize import minimize_scalar
 
     values = -weighted(scores, by).values
     index = {str(c): i for i, c in enumerate(scores["class"].values)}
     right = np.array([index[c] for c in categories])
+    target = (len(right) + 1) / (len(right) + 2)
     scale = float(np.median(values.max(1) - values.min(1))) or 1.0
 
     def surprise(log_temperature: float) -> float:
         logits = values / (scale * np.exp(log_temperature))
         top = logits.max(1)
-        return float(np.mean(top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[np.arange(len(right)), right]))
+        log_p = logits - (top + np.log(np.exp(logits - top[:, None]).sum(1)))[:, None]
+        correct = log_p[np.arange(len(right)), right]
+        others = (log_p.sum(1) - correct) / (log_p.shape[1] - 1)
+        return float(-np.mean(target * correct + (1 - target) * others))
 
     best = minimize_scalar(surprise, bounds=(-12, 4), method="bounded")
     return scale * float(np.exp(best.x))
