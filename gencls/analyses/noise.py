@@ -61,11 +61,18 @@ def classifiers(world: World, models: Sequence[str] | None, seeds: bool = True) 
 
 
 def train_two(
-    world: World, schedule: Schedule, *, steps: int, width: int = 16, batch: int = 32, photos: int = 4096, seed: int = 0
+    world: World,
+    schedule: Schedule,
+    *,
+    steps: int,
+    width: int = 16,
+    batch: int = 32,
+    photos: int | None = None,
+    seed: int = 0,
 ) -> dict[str, DiscriminativeModel]:
     """Two small ResNets, `clean` and `noised`: same photos, order and first weights; they differ in the noise alone.
 
-    `steps` × `batch` presentations each. {} in a world whose training images are not here (`full`).
+    `steps` × `batch` presentations each, of `photos` (by default no more than are presented, at most 4,096). {} in a world whose training images are not here (`full`).
     """
     if not isinstance(world, Shapes):
         return {}
@@ -77,7 +84,7 @@ def train_two(
     from gencls.training.loop import fit
     from gencls.training.resnet import add_noise, resnet
 
-    pool = Photos(world.painter, photos)
+    pool = Photos(world.painter, photos or min(4096, steps * batch))
     made = {}
     for name, share in (("clean", 0.0), ("noised", schedule.share)):
         network = resnet(seed, width)
