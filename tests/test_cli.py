@@ -78,6 +78,13 @@ def test_the_table_names_every_image_and_says_what_the_model_knows(stimuli: Path
     assert "shapes are all it knows" in err
 
 
+def test_a_generative_model_is_asked_in_the_words_given(stimuli: Path) -> None:
+    status, out, _ = call("classify", stimuli, "--model", "shapes/pixel", "--prompt", "a drawing of a {}", "--json")
+    said = json.loads(out)
+    assert (status, said["prompt"]) == (0, "a drawing of a {}")
+    assert [image["answer"] for image in said["images"]] == ["circle", "square", "triangle"]
+
+
 def test_a_photograph_needs_no_model_to_be_named(stimuli: Path) -> None:
     status, out, _ = call("classify", stimuli / "test-photos-00000.png", "--json")
     assert status == 0
@@ -120,6 +127,10 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["classify", "{folder}", "--model", RESNET, "--classes", "star,dog"], "knows nothing else, not 'dog'"),
         (["classify", "{folder}", "--classes", "cat,unicorn"], "has no label for 'unicorn'; it knows airplane"),
         (["classify", "{folder}", "--classes", "cat"], "give at least two"),
+        (
+            ["classify", "{folder}", "--model", "shapes/pixel", "--prompt", "a drawing"],
+            "needs one {} where the category",
+        ),
         (["classify", "{folder}/nothing.png"], "no such file or folder"),
         (["classify", "{empty}"], "the folder holds no images"),
         (["stimuli", "photoz"], "the world 'shapes' has no stimulus set 'photoz'; it has photos"),
