@@ -28,7 +28,7 @@ from gencls.errors import GenclsError
 #: Where a number came from → how the page says so.
 ORIGINS = {
     "computed": "computed in this run",
-    "record": "taken from a record that ships with the book",
+    "record": "taken from a record, shipped with the book or kept from an earlier run",
     "reported": "reported by the paper, not measured here",
 }
 _MARKS = {"computed": "", "record": "", "reported": "†"}
