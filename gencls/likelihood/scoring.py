@@ -114,7 +114,7 @@ def score(
     scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
     scores.attrs.update(bound, set=stimuli.name, kind=model.kind)
     if isinstance(plan, Staged) and isinstance(model, DiffusionModel):
-        scores.attrs["eliminated_under"] = plan.weighting
+        scores.attrs["eliminated_under"] = weighting(plan.weighting).name
     if record is not None and work is not None:
         records.write(scores, record)
         work.close()
@@ -132,6 +132,14 @@ class _Diffusion:
         timestep, alpha, sigma = model.levels(plan.t)
         self.timestep = timestep.numpy()
         self.log_snr = (2 * (alpha.double() / sigma.double()).log()).numpy()
+        self.factor = np.ones(len(self.t))
+        if isinstance(plan, Staged):
+            self.factor = quadrature(self.t) * weighting(plan.weighting)(self.t, self.log_snr)
+            if not self.factor[plan.stages[0][0]].sum() > 0:
+                raise GenclsError(
+                    f"weighting {plan.weighting} is zero at every t of the plan's first stage, so that it cannot tell which "
+                    "classes to drop; take more timesteps or a wider range"
+                )
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         """n×classes×t×draw errors, float32."""
@@ -147,8 +155,7 @@ class _Diffusion:
                     errors[np.arange(n)[:, None], alive, row, draw] = errors_now
             spent += rows
             if keep is not None and isinstance(self.plan, Staged):
-                factor = quadrature(self.t) * weighting(self.plan.weighting)(self.t, self.log_snr)
-                so_far = (errors[:, :, spent].astype(np.float64).mean(3) * factor[spent]).sum(2)
+                so_far = (errors[:, :, spent].astype(np.float64).mean(3) * self.factor[spent]).sum(2)
                 so_far[np.isnan(so_far)] = np.inf
                 alive = np.sort(np.argsort(so_far, axis=1, kind="stable")[:, :keep], axis=1)
         return errors
