@@ -21,7 +21,12 @@ def main() -> None:
     for notebook in sorted((root / EXECUTED).glob("*/*/*.ipynb")):
         facts = json.loads(notebook.read_text())["metadata"].get("papermill", {})
         if facts.get("duration") is not None:
-            rows.append({"what": f"chapter {notebook.parent.parent.name}/{notebook.stem}", "seconds": round(facts["duration"], 1)})
+            rows.append(
+                {
+                    "what": f"chapter {notebook.parent.parent.name}/{notebook.stem}",
+                    "seconds": round(facts["duration"], 1),
+                }
+            )
     for model in ("pixel", "resnet", "resnet-noise"):
         evaluations = stimuli = 0
         for record in sorted((RECORDS / "shapes").glob(f"*/{model}.zarr.zip")):

@@ -37,9 +37,7 @@ def seconds(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def one_by_one(
-    slow: Callable[..., np.ndarray], batch: np.ndarray, level: float, seeds: list[int]
-) -> np.ndarray:
+def one_by_one(slow: Callable[..., np.ndarray], batch: np.ndarray, level: float, seeds: list[int]) -> np.ndarray:
     """The plain way through a batch."""
     return np.stack([slow(image, level, seed) for image, seed in zip(batch, seeds, strict=True)])
 
@@ -59,10 +57,7 @@ def main(side: int, n: int) -> None:
         "false-colour": lambda x, level, seed: obvious.false_colour_fast(x, gamma),
         "rotation": lambda x, level, seed: obvious.rotation(x, level),
         "uniform-noise": obvious.uniform_noise,
-        **{
-            name: lambda x, level, seed, c=c: obvious.eidolon(x, level, c, 10, seed)
-            for name, c in m.COHERENCE.items()
-        },
+        **{name: lambda x, level, seed, c=c: obvious.eidolon(x, level, c, 10, seed) for name, c in m.COHERENCE.items()},
     }
     print(f"{n} images of {side}×{side}, float64, ms an image (summed over the levels)")
     print(f"{'set':20}{'plain':>9}{'gencls':>9}{'ratio':>8}")

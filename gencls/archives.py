@@ -53,9 +53,7 @@ class Archive:
         inside = [i.filename for i in self._zip.infolist() if not i.is_dir()]
         for name in inside:
             if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-                raise GenclsError(
-                    f"{path} holds {name!r}, which leads out of the archive; do not use this file"
-                )
+                raise GenclsError(f"{path} holds {name!r}, which leads out of the archive; do not use this file")
         tops = {name.split("/", 1)[0] for name in inside if "/" in name}
         top = f"{tops.pop()}/" if len(tops) == 1 and all("/" in name for name in inside) else ""
         self._members = {name.removeprefix(top): name for name in inside}
@@ -67,9 +65,7 @@ class Archive:
         try:
             return zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise GenclsError(
-                f"{self.path} is no whole zip archive ({error}); delete it and fetch it again"
-            ) from error
+            raise GenclsError(f"{self.path} is no whole zip archive ({error}); delete it and fetch it again") from error
 
     def __enter__(self) -> Archive:
         return self
@@ -110,9 +106,7 @@ class Archive:
                     self._good_folders.add(folder)
             good = folder in self._good_folders
         else:
-            raise GenclsError(
-                f"{name} in {self.path} is not among the files that gencls knows of '{self.source}'"
-            )
+            raise GenclsError(f"{name} in {self.path} is not among the files that gencls knows of '{self.source}'")
         if not good:
             raise GenclsError(
                 f"{name} in {self.path} is not what was pinned (its SHA-256 differs); "
@@ -160,9 +154,7 @@ def unpack(path: Path, folder: Path) -> None:
                 bundle.extract(member, half, filter="data")
         half.rename(folder)
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise GenclsError(
-            f"{path} is no whole tar.gz archive ({error}); delete it and fetch it again"
-        ) from error
+        raise GenclsError(f"{path} is no whole tar.gz archive ({error}); delete it and fetch it again") from error
     except OSError as error:
         if not folder.is_dir():  # another process may have been first
             why = error.strerror or error

@@ -37,18 +37,14 @@ def article(noun: str) -> str:
     return "an" if noun and (vowel or _SILENT_H.match(noun)) else "a"
 
 
-def prompts(
-    categories: Sequence[str] = CATEGORIES, template: str = PROMPT, *, articles: bool = False
-) -> list[str]:
+def prompts(categories: Sequence[str] = CATEGORIES, template: str = PROMPT, *, articles: bool = False) -> list[str]:
     """One prompt a category: `template` with the category in place of `{}`.
 
     The paper's template is kept to the letter by default ("A bad photo of a airplane"); `articles=True` makes
     the article before `{}` agree with the noun ("A bad photo of an airplane").
     """
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
-        raise GenclsError(
-            f"the prompt {template!r} needs one {{}} where the category goes, and no other braces"
-        )
+        raise GenclsError(f"the prompt {template!r} needs one {{}} where the category goes, and no other braces")
     texts = []
     for category in categories:
         if not isinstance(category, str) or not category.strip():

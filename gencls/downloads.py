@@ -258,9 +258,7 @@ def _download(wanted: Source, url: str, target: Path, how: str, progress: bool) 
         if not failure:
             break
     else:
-        raise GenclsError(
-            f"{wanted.about} ('{wanted.name}') is missing, and {failure} ({ATTEMPTS} times); {how}"
-        )
+        raise GenclsError(f"{wanted.about} ('{wanted.name}') is missing, and {failure} ({ATTEMPTS} times); {how}")
     try:
         _check(wanted, part)
     except GenclsError:

@@ -92,9 +92,7 @@ def load(set_name: str, observers: Literal["human", "networks", "all"] = "human"
     if observers not in ("human", "networks", "all"):
         raise GenclsError(f"observers='{observers}' is none of 'human', 'networks', 'all'")
     if observers == "networks" and set_name not in NETWORK_SETS:
-        raise GenclsError(
-            f"no network's trials were recorded on '{set_name}', only on {', '.join(NETWORK_SETS)}"
-        )
+        raise GenclsError(f"no network's trials were recorded on '{set_name}', only on {', '.join(NETWORK_SETS)}")
     parts = []
     if observers != "networks":
         parts.append(_recorded(set_name, "human"))
@@ -184,9 +182,7 @@ def from_answers(subj: str, stimuli: StimulusSet, answers: Sequence[str]) -> pd.
     of the set nor `na`.
     """
     if len(answers) != len(stimuli):
-        raise GenclsError(
-            f"'{subj}' has {len(answers):,} answers to {len(stimuli):,} stimuli of '{stimuli.name}'"
-        )
+        raise GenclsError(f"'{subj}' has {len(answers):,} answers to {len(stimuli):,} stimuli of '{stimuli.name}'")
     table = stimuli.table
     trials = pd.DataFrame(
         {
@@ -319,9 +315,7 @@ def write(trials: pd.DataFrame, path: str | Path) -> Path:
     return path
 
 
-def read(
-    path: str | Path, set_name: str | None = None, categories: Sequence[str] | None = None
-) -> pd.DataFrame:
+def read(path: str | Path, set_name: str | None = None, categories: Sequence[str] | None = None) -> pd.DataFrame:
     """Trials from a CSV: one that `write` made, or one in the benchmark's own format.
 
     The benchmark's format lacks `stimulus`, `texture` and `set`: name the set, and the other two are worked
@@ -362,7 +356,5 @@ def human_reference(name: Literal["accuracy", "shape_bias", "error_consistency"]
     """
     path = Path(__file__).parent / "data" / f"human_{name}.csv"
     if name not in ("accuracy", "shape_bias", "error_consistency"):
-        raise GenclsError(
-            f"no human reference is called '{name}'; there are accuracy, shape_bias, error_consistency"
-        )
+        raise GenclsError(f"no human reference is called '{name}'; there are accuracy, shape_bias, error_consistency")
     return pd.read_csv(path, dtype={"condition": str})

@@ -63,10 +63,7 @@ def tables() -> dict[str, pd.DataFrame]:
     """The three tables, sets and conditions in the benchmark's order."""
     trials = pd.concat([load(name) for name in SETS], ignore_index=True)
     order = {(name, c): (i, j) for i, name in enumerate(SETS) for j, c in enumerate(CONDITIONS[name])}
-    keys = [
-        (*order[s, c], subj)
-        for s, c, subj in zip(trials["set"], trials["condition"], trials["subj"], strict=True)
-    ]
+    keys = [(*order[s, c], subj) for s, c, subj in zip(trials["set"], trials["condition"], trials["subj"], strict=True)]
     trials = trials.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
     return {
         "accuracy": accuracy(trials),

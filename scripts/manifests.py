@@ -17,10 +17,9 @@ HERE = Path(__file__).resolve().parent.parent / "gencls" / "data" / "manifests"
 def lines(source: str) -> list[str]:
     """`digest  path` of each file inside; Tiny-ImageNet's training photographs a folder at a time."""
     archive = Archive(fetch(source), source)
-    if source == "model-vs-human":  # GitHub's archive holds code, too, which is not read
-        names = archive.names("raw-data") + archive.names("licenses")
-    else:
-        names = archive.names()
+    # GitHub's archive of model-vs-human holds code, too, which is not read.
+    folders_read = ("raw-data", "licenses") if source == "model-vs-human" else ("",)
+    names = [name for folder in folders_read for name in archive.names(folder)]
     table, folders = [], {}
     for name in names:
         folder = name.rpartition("/")[0] + "/"

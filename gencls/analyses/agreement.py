@@ -170,7 +170,8 @@ def shared_failures(
                 said.append(at | {"text": f"{words}, over {len(shared)} stimuli."})
                 for stimulus in shared[~x & ~y][:most] if name in seen.stimuli else ():
                     answers = one.at[stimulus, "object_response"], two.at[stimulus, "object_response"]
-                    caption = f"{one.at[stimulus, 'category']}: the first says {answers[0]}, the second {answers[1]}"
+                    right = str(one.at[stimulus, "category"])
+                    caption = f"{right}: the first says {answers[0]}, the second {answers[1]}"
                     pictures.append(at | {"image": stimulus, "caption": caption})
     for name, stimuli in seen.stimuli.items():
         row_of = {s: i for i, s in enumerate(stimuli.table["name"])}

@@ -318,7 +318,7 @@ def about_failures(table: pd.DataFrame, models: Sequence[str]) -> str:
     grid = right.groupby(["subj", "set"], sort=False)["right"].mean().unstack("set")
     said = []
     for model in [m for m in models if m in grid.index]:
-        own = grid.loc[model].dropna().sort_values()
+        own = pd.Series(grid.loc[model]).dropna().sort_values()
         places = [f"{f} is number {list(own.index).index(f) + 1}" for f in FAILURES if f in own.index]
         if places:
             said.append(f"For {model}, counted from its worst of {len(own)} manipulations, {' and '.join(places)}.")

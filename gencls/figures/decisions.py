@@ -48,17 +48,11 @@ def error_curves(
     relative : in percent of the mean over the classes at that noise level, 0 being the mean; else the errors
     """
     if not {"class", "timestep"} <= set(errors.dims) or x not in errors.coords:
-        raise GenclsError(
-            f"error_curves: errors need dims class and timestep and the coord {x}; got {errors.dims}"
-        )
+        raise GenclsError(f"error_curves: errors need dims class and timestep and the coord {x}; got {errors.dims}")
     if errors.sizes.get("stimulus", 1) != 1:
-        raise GenclsError(
-            f"error_curves: {errors.sizes['stimulus']} stimuli; choose one with .sel(stimulus=…)"
-        )
+        raise GenclsError(f"error_curves: {errors.sizes['stimulus']} stimuli; choose one with .sel(stimulus=…)")
     level = np.asarray(errors[x].values, float)
-    table = errors.mean([d for d in errors.dims if d not in ("class", "timestep")]).transpose(
-        "class", "timestep"
-    )
+    table = errors.mean([d for d in errors.dims if d not in ("class", "timestep")]).transpose("class", "timestep")
     ratio = 100 * (table / table.mean("class") - 1)
     names = [str(c) for c in errors["class"].values]
     best = names[int(np.nanargmin(ratio.mean("timestep").values))]
@@ -141,17 +135,13 @@ def reconstructions(
             if r == 0:
                 ax.set_title(textwrap.fill(titles[c], 15), fontsize=NORMAL, color=INK)
             if not np.isnan(numbers[c]):
-                ax.set_xlabel(
-                    f"{numbers[c]:.4g}", fontsize=SMALL, color=INK, weight="bold" if c == least else "normal"
-                )
+                ax.set_xlabel(f"{numbers[c]:.4g}", fontsize=SMALL, color=INK, weight="bold" if c == least else "normal")
             if c == least:
                 ax.spines[:].set(visible=True, color=COLOURS[0], linewidth=3)
         if rows is not None:
             axes[r, 0].set_ylabel(rows[r], fontsize=NORMAL, color=INK)
         if least >= 0:
-            said.append(
-                f"{rows[r] + ': ' if rows else ''}the least error under {titles[least]}, {numbers[least]:.4g}"
-            )
+            said.append(f"{rows[r] + ': ' if rows else ''}the least error under {titles[least]}, {numbers[least]:.4g}")
     said = [f"Images in columns: {', '.join(titles)}", *said]
     say(axes[0, 0], "; ".join(said) + ".")
     return axes

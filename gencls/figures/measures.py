@@ -41,9 +41,7 @@ from gencls.figures.style import (
 )
 
 
-def shape_bias(
-    ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = None, dodge: bool = True
-) -> Axes:
+def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = None, dodge: bool = True) -> Axes:
     """Shape bias by category and observer, in the field's layout (Geirhos et al. 2019, figure 4).
 
     One row a category, one marker an observer, the interval as a line. The x axis is shape bias and runs from
@@ -79,9 +77,7 @@ def shape_bias(
                 label=f"_mean {observer}",
             )
         if not math.isnan(low):
-            ax.axvspan(
-                low, high, color=colour, alpha=0.13, lw=0, zorder=0, label=f"_mean interval {observer}"
-            )
+            ax.axvspan(low, high, color=colour, alpha=0.13, lw=0, zorder=0, label=f"_mean interval {observer}")
         entries.append((handle(look[observer]), f"{observer}  {number(value, low, high)}"))
         said.append(f"{observer} {number(value, low, high)}")
     ax.set_xlim(1.02, -0.02)
@@ -104,9 +100,7 @@ def shape_bias(
     )
 
 
-def shape_bias_by_level(
-    ax: Axes | None, frame: pd.DataFrame, *, x: str = "t", style: Styles | None = None
-) -> Axes:
+def shape_bias_by_level(ax: Axes | None, frame: pd.DataFrame, *, x: str = "t", style: Styles | None = None) -> Axes:
     """Shape bias against the noise level, intervals as bands.
 
     frame : `observer, t | log_snr, value[, low, high]`; `x` names the level's column. A row whose level is
@@ -149,9 +143,7 @@ def ood_curves(
     for i, (ax, which) in enumerate(zip(panels, sets, strict=False)):
         rows = frame[frame["set"] == which]
         conditions = list(dict.fromkeys(rows["condition"].astype(str)))
-        said = curves(
-            ax, rows.assign(_x=rows["condition"].astype(str).map(conditions.index)), "_x", look, conditions
-        )
+        said = curves(ax, rows.assign(_x=rows["condition"].astype(str).map(conditions.index)), "_x", look, conditions)
         if chance is not None:
             ax.axhline(chance, color=INK, lw=1, ls=":", zorder=1, label="_chance")
         ticks = [tick(c) for c in conditions]
@@ -212,14 +204,8 @@ def consistency_matrix(ax: Axes | None, kappas: pd.DataFrame, *, label: str = "e
         names = [str(name) for name in kappas.index]
         square = kappas.to_numpy(float)
         if square.shape != (len(names), len(names)) or list(kappas.columns.astype(str)) != names:
-            raise GenclsError(
-                "consistency_matrix: rows and columns differ; give the same observers in the same order"
-            )
-        cells = {
-            (a, b): (square[i, j], math.nan, math.nan)
-            for i, a in enumerate(names)
-            for j, b in enumerate(names)
-        }
+            raise GenclsError("consistency_matrix: rows and columns differ; give the same observers in the same order")
+        cells = {(a, b): (square[i, j], math.nan, math.nan) for i, a in enumerate(names) for j, b in enumerate(names)}
     else:
         frame = checked(kappas, "consistency_matrix", ["observer", "other", "value"])
         names = list(dict.fromkeys([*frame["observer"], *frame["other"]]))
@@ -229,9 +215,7 @@ def consistency_matrix(ax: Axes | None, kappas: pd.DataFrame, *, label: str = "e
             cells[row["observer"], row["other"]] = cell
             cells.setdefault((row["other"], row["observer"]), cell)
     n = len(names)
-    values = np.array(
-        [[cells.get((a, b), (math.nan,))[0] if a != b else math.nan for b in names] for a in names]
-    )
+    values = np.array([[cells.get((a, b), (math.nan,))[0] if a != b else math.nan for b in names] for a in names])
     side = 1.0 if n <= 6 else 0.55 if n <= 14 else 0.3
     _own, ax = ax is None, ax or new_axes(2.6 + side * n, 1.6 + side * n)
     mesh = ax.imshow(values, cmap="viridis", vmin=0, vmax=1)
@@ -284,13 +268,9 @@ def noise_ablation(
     """
     frame = checked(frame, "noise_ablation", ["observer", "measure", x, "value"], unit=True)
     measures = list(dict.fromkeys(frame["measure"]))
-    panels = (
-        new_grid(len(measures), 4, 3.3, columns=2) if axes is None else np.ravel(np.asarray(axes, object))
-    )
+    panels = new_grid(len(measures), 4, 3.3, columns=2) if axes is None else np.ravel(np.asarray(axes, object))
     if len(panels) < len(measures):
-        raise GenclsError(
-            f"noise_ablation: {len(measures)} measures but {len(panels)} Axes; give one Axes a measure"
-        )
+        raise GenclsError(f"noise_ablation: {len(measures)} measures but {len(panels)} Axes; give one Axes a measure")
     look = styles(frame["observer"], style)
     for ax, measure in zip(panels, measures, strict=False):
         said = curves(ax, frame[frame["measure"] == measure], x, look)
@@ -303,9 +283,7 @@ def noise_ablation(
     return panels
 
 
-def forest(
-    ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None
-) -> Axes:
+def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None) -> Axes:
     """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
 
     estimates : `name, observer, origin, value[, low, high]`, as in results.json; `origin` is "computed",

@@ -55,9 +55,7 @@ ENDS = ["value", "low", "high"]
 
 def is_person(observer: str) -> bool:
     """Whether a name is that of people: `people`, `human`, `subject-03`, `people (mean of ten)`."""
-    return (
-        re.match(r"(people|humans?|persons?|participants?|subjects?)(\b|_|\d)", observer.lower()) is not None
-    )
+    return re.match(r"(people|humans?|persons?|participants?|subjects?)(\b|_|\d)", observer.lower()) is not None
 
 
 def styles(observers: Iterable[str], given: Styles | None = None) -> dict[str, Style]:
@@ -74,18 +72,14 @@ def styles(observers: Iterable[str], given: Styles | None = None) -> dict[str, S
     return drawn | {name: style for name, style in (given or {}).items() if name in drawn}
 
 
-def points(
-    estimates: Mapping[Any, Any], columns: Sequence[str] = ("observer",), **constant: object
-) -> pd.DataFrame:
+def points(estimates: Mapping[Any, Any], columns: Sequence[str] = ("observer",), **constant: object) -> pd.DataFrame:
     """A frame from Estimates (anything with `value`, `low`, `high`, `n`; a bare number has no interval).
 
     The keys give the columns: `points({("people", "cat"): estimate}, ["observer", "category"], t=0.5)`.
     """
     rows = []
     for key, estimate in estimates.items():
-        row: dict[str, object] = (
-            dict(zip(columns, key if isinstance(key, tuple) else (key,), strict=True)) | constant
-        )
+        row: dict[str, object] = dict(zip(columns, key if isinstance(key, tuple) else (key,), strict=True)) | constant
         row["value"] = float(getattr(estimate, "value", estimate))
         for field in ("low", "high", "n"):
             row[field] = getattr(estimate, field, math.nan)
@@ -101,9 +95,7 @@ def describe(ax: Axes) -> str:
 def checked(frame: pd.DataFrame, name: str, columns: Sequence[str], unit: bool = False) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame]
     if missing:
-        raise GenclsError(
-            f"{name}: the frame lacks the column {', '.join(missing)}; it needs {', '.join(columns)}"
-        )
+        raise GenclsError(f"{name}: the frame lacks the column {', '.join(missing)}; it needs {', '.join(columns)}")
     if frame.empty:
         raise GenclsError(f"{name}: the frame has no rows; give at least one")
     frame = frame.copy()
@@ -116,9 +108,7 @@ def checked(frame: pd.DataFrame, name: str, columns: Sequence[str], unit: bool =
         raise GenclsError(f"{name}: what stands in value, low or high is no number ({error})") from None
     outside = frame["value"][(frame["value"] < 0) | (frame["value"] > 1)]
     if unit and len(outside):
-        raise GenclsError(
-            f"{name}: the value {outside.iloc[0]:g} (row {outside.index[0]}) is no fraction; give 0 to 1"
-        )
+        raise GenclsError(f"{name}: the value {outside.iloc[0]:g} (row {outside.index[0]}) is no fraction; give 0 to 1")
     return frame
 
 
@@ -192,9 +182,7 @@ def legend(ax: Axes, own: bool, entries: Sequence[tuple[Any, str]] | None = None
     figure = figure_of(ax)
     if own:
         columns = int(figure.get_figwidth() / (0.5 + 0.066 * max(map(len, texts))))
-        figure.legend(
-            handles, texts, loc="outside lower center", ncols=max(1, min(len(texts), columns)), **look
-        )
+        figure.legend(handles, texts, loc="outside lower center", ncols=max(1, min(len(texts), columns)), **look)
     else:
         ax.legend(handles, texts, loc="best", **look)
 
@@ -246,8 +234,7 @@ def curves(ax: Axes, frame: pd.DataFrame, x: str, look: Styles, ticks: Sequence[
             ends = [ticks[int(v)] if ticks else f"{v:.3g}" for v in (known[x].iloc[0], known[x].iloc[-1])]
             values = known["value"].to_numpy()
             said.append(
-                f"{observer}: {values[0]:.2f} at {ends[0]}"
-                + f" to {values[-1]:.2f} at {ends[1]}" * (len(known) > 1)
+                f"{observer}: {values[0]:.2f} at {ends[0]}" + f" to {values[-1]:.2f} at {ends[1]}" * (len(known) > 1)
             )
     return "; ".join(said) + "."
 
@@ -305,9 +292,7 @@ def number(value: float, low: float = math.nan, high: float = math.nan) -> str:
 
 
 def listed(rows: pd.DataFrame) -> str:
-    return ", ".join(
-        f"{r['observer']} {number(r['value'], r['low'], r['high'])}" for r in rows.to_dict("records")
-    )
+    return ", ".join(f"{r['observer']} {number(r['value'], r['low'], r['high'])}" for r in rows.to_dict("records"))
 
 
 def texts_of(axes: Iterable[Axes]) -> Iterator[str]:

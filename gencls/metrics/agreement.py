@@ -54,9 +54,7 @@ def kappa_bounds(accuracy_a: float, accuracy_b: float) -> tuple[float, float]:
     """
     for p in (accuracy_a, accuracy_b):
         if not 0 <= p <= 1:
-            raise GenclsError(
-                f"kappa bounds: accuracy {p} is not between 0 and 1; give fractions, not percent"
-            )
+            raise GenclsError(f"kappa bounds: accuracy {p} is not between 0 and 1; give fractions, not percent")
     expected = accuracy_a * accuracy_b + (1 - accuracy_a) * (1 - accuracy_b)
     if expected == 1:
         return math.nan, math.nan

@@ -147,9 +147,7 @@ def _measured(
                 else [(row, human) for human in people]
             )
             if not pairs:
-                raise GenclsError(
-                    f"benchmark: set '{name}' has {len(people)} people; the table needs at least two"
-                )
+                raise GenclsError(f"benchmark: set '{name}' has {len(people)} people; the table needs at least two")
             by_condition = []
             for k in conditions:
                 measures, zero_over_zero = _pairs(cells[k], weights[k], pairs)
@@ -181,9 +179,7 @@ def _pairs(cell: _Cell, weights: np.ndarray, pairs: list[tuple[str, str]]) -> tu
     consistency = kappa(counts)
     squared = ((only_a - only_b) / weights.sum(1)[:, None]) ** 2
     nothing = np.isnan(consistency)
-    return np.stack([squared, observed(counts), np.where(nothing, 1.0, consistency)], axis=-1), int(
-        nothing[0].sum()
-    )
+    return np.stack([squared, observed(counts), np.where(nothing, 1.0, consistency)], axis=-1), int(nothing[0].sum())
 
 
 def _label(condition: object) -> str | float:

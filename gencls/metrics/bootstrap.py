@@ -57,9 +57,7 @@ class Bootstrap:
         if self.method not in ("bca", "percentile"):
             raise GenclsError(f"bootstrap: method {self.method!r} is unknown; choose 'bca' or 'percentile'")
         if self.draws < 1 or not 0 < self.level < 1:
-            raise GenclsError(
-                f"bootstrap: draws {self.draws}, level {self.level}; need draws ≥ 1 and 0 < level < 1"
-            )
+            raise GenclsError(f"bootstrap: draws {self.draws}, level {self.level}; need draws ≥ 1 and 0 < level < 1")
 
     def counts(self, counts: np.ndarray) -> np.ndarray:
         """Resampled cell counts, draws × cells."""
@@ -102,9 +100,7 @@ class Bootstrap:
         low, high = np.quantile(defined, [tail, 1 - tail])
         return float(low), float(high)
 
-    def limits(
-        self, draws: np.ndarray, value: float, influence: np.ndarray, counts: np.ndarray
-    ) -> tuple[float, float]:
+    def limits(self, draws: np.ndarray, value: float, influence: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
         """The interval by this method; `influence` (cells,) is the jackknife's, `counts` (cells,) the
         data's."""
         defined = draws[~np.isnan(draws)]

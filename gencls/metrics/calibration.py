@@ -32,13 +32,9 @@ def expected_calibration_error(
     correct = np.asarray(answers_correct)
     confidence = confidence.max(-1) if confidence.ndim == 2 else confidence
     if confidence.shape != correct.shape or confidence.ndim != 1 or not len(confidence):
-        raise GenclsError(
-            f"calibration: {confidence.shape} probabilities for {correct.shape} answers; give as many"
-        )
+        raise GenclsError(f"calibration: {confidence.shape} probabilities for {correct.shape} answers; give as many")
     if not np.isin(correct, (0, 1)).all() or not ((confidence >= 0) & (confidence <= 1 + 1e-9)).all():
-        raise GenclsError(
-            "calibration: probabilities must lie in [0, 1] and answers be True or False; check for NaN"
-        )
+        raise GenclsError("calibration: probabilities must lie in [0, 1] and answers be True or False; check for NaN")
     if bins < 1:
         raise GenclsError(f"calibration: {bins} bins are none; ask for at least one")
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

@@ -55,9 +55,7 @@ def compare_error_consistency(
     """
     (right_a, right_b, right_r), clusters = matched(a, b, reference)
     labels = (4 * ~right_a + 2 * ~right_b + ~right_r).astype(np.intp)
-    return _compared(
-        kappa_difference, labels, 8, clusters if clustered else None, bootstrap, "difference in κ"
-    )
+    return _compared(kappa_difference, labels, 8, clusters if clustered else None, bootstrap, "difference in κ")
 
 
 def compare_shape_bias(
@@ -85,9 +83,7 @@ def compare_shape_bias(
         cells = counts.reshape(*counts.shape[:-1], 4, 4)
         return bias(cells.sum(-1)) - bias(cells.sum(-2))
 
-    return _compared(
-        statistic, labels, 16, clusters if clustered else None, bootstrap, "difference in shape bias"
-    )
+    return _compared(statistic, labels, 16, clusters if clustered else None, bootstrap, "difference in shape bias")
 
 
 def independence_p(a: pd.DataFrame, b: pd.DataFrame) -> float:

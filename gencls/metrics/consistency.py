@@ -103,13 +103,9 @@ def accuracy_difference(
     labels = joint(right_a, right_b)
     signed = difference(labels, bootstrap, clusters if clustered else None)
     value = (float(right_a.mean()) - float(right_b.mean())) ** 2
-    low, high = (
-        sorted((signed.low**2, signed.high**2)) if not math.isnan(signed.low) else (math.nan, math.nan)
-    )
+    low, high = sorted((signed.low**2, signed.high**2)) if not math.isnan(signed.low) else (math.nan, math.nan)
     low = 0.0 if signed.low <= 0 <= signed.high else low
-    return Estimate(
-        value, low, high, len(labels), "accuracy difference", f"{signed.method}, squared", signed=signed
-    )
+    return Estimate(value, low, high, len(labels), "accuracy difference", f"{signed.method}, squared", signed=signed)
 
 
 def difference(labels: np.ndarray, bootstrap: Bootstrap | None, clusters: Clusters | None) -> Estimate:
@@ -136,9 +132,7 @@ def pairwise_consistency(
         raise GenclsError("trials lack the column subj; pairs are formed by it")
     tables = {str(name): group for name, group in trials.groupby("subj", sort=False)}
     if len(tables) < 2:
-        raise GenclsError(
-            f"pairs need two observers, and the trials hold {len(tables)}; pass the trials of more"
-        )
+        raise GenclsError(f"pairs need two observers, and the trials hold {len(tables)}; pass the trials of more")
     names = list(tables)
     correct, clusters = matched(*tables.values())
     clusters = clusters if by_images else None
@@ -164,9 +158,7 @@ def _resampled_together(
     )
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     both_right = (correct[first] & correct[second]).astype(np.float32)
-    wanted = np.concatenate(
-        [both_right, correct.astype(np.float32), np.ones((1, correct.shape[1]), np.float32)]
-    )
+    wanted = np.concatenate([both_right, correct.astype(np.float32), np.ones((1, correct.shape[1]), np.float32)])
     sums = np.concatenate(  # in slices of 1,000 draws, so that memory stays small
         [
             wanted @ (weigh_content[contents, d : d + 1000] * weigh_texture[textures, d : d + 1000])

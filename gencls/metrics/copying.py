@@ -67,17 +67,13 @@ def kappa_power(n: int, kappa: float, accuracy_a: float, accuracy_b: float, alph
     return _power(n, kappa, _deviation(cohen, cells), alpha)
 
 
-def kappa_trials(
-    kappa: float, accuracy_a: float, accuracy_b: float, power: float = 0.8, alpha: float = 0.05
-) -> int:
+def kappa_trials(kappa: float, accuracy_a: float, accuracy_b: float, power: float = 0.8, alpha: float = 0.05) -> int:
     """The trials needed to find with this power that κ is not 0."""
     cells = joint_probabilities(kappa, accuracy_a, accuracy_b)
     return _trials(kappa, _deviation(cohen, cells), power, alpha)
 
 
-def kappa_half_width(
-    n: int, kappa: float, accuracy_a: float, accuracy_b: float, level: float = 0.95
-) -> float:
+def kappa_half_width(n: int, kappa: float, accuracy_a: float, accuracy_b: float, level: float = 0.95) -> float:
     """Half the width of κ's interval to be expected from n trials."""
     cells = joint_probabilities(kappa, accuracy_a, accuracy_b)
     return float(ndtri((1 + level) / 2) * _deviation(cohen, cells) / math.sqrt(n))
@@ -128,9 +124,7 @@ def accuracy_difference_trials(
     return _trials(effect, math.sqrt(max(only_a + only_b - effect**2, 0.0)), power, alpha)
 
 
-def _three(
-    kappa_1: float, kappa_2: float, accuracy_1: float, accuracy_2: float, reference: float
-) -> np.ndarray:
+def _three(kappa_1: float, kappa_2: float, accuracy_1: float, accuracy_2: float, reference: float) -> np.ndarray:
     if not 0 < reference < 1:
         raise GenclsError(f"power: the reference's accuracy {reference} must lie strictly between 0 and 1")
     first = joint_probabilities(kappa_1, accuracy_1, reference).reshape(2, 2)
@@ -159,9 +153,7 @@ def _trials(effect: float, deviation: float, power: float, alpha: float) -> int:
     if not 0 < alpha < power < 1:
         raise GenclsError(f"power: need 0 < alpha < power < 1, got alpha {alpha} and power {power}")
     if effect == 0:
-        raise GenclsError(
-            "power: a difference of 0 is never found, however many trials; name the difference to detect"
-        )
+        raise GenclsError("power: a difference of 0 is never found, however many trials; name the difference to detect")
     low, high = 1, 1
     while _power(high, effect, deviation, alpha) < power:
         low, high = high, 2 * high

@@ -92,14 +92,10 @@ def _plain(value: Any) -> Any:
 def to_frame(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
     """Estimates by name as a table: one row each, columns `value, low, high, n, undefined`."""
     fields = ("value", "low", "high", "n", "undefined")
-    return pd.DataFrame(
-        {k: [getattr(e, k) for e in estimates.values()] for k in fields}, index=list(estimates)
-    )
+    return pd.DataFrame({k: [getattr(e, k) for e in estimates.values()] for k in fields}, index=list(estimates))
 
 
-def mean_over_people(
-    people: Mapping[str, float] | Sequence[float], bootstrap: Bootstrap | None = DEFAULT
-) -> Estimate:
+def mean_over_people(people: Mapping[str, float] | Sequence[float], bootstrap: Bootstrap | None = DEFAULT) -> Estimate:
     """The mean of people's values, each person computed alone; the interval is a bootstrap over people.
 
     `people` maps a person to a value, as `shape_bias(trials, by="subj")` does. `n` is the number of people
@@ -113,12 +109,8 @@ def mean_over_people(
     values = np.array([float(v) for v in points.values()])
     value = values.mean()
     if bootstrap is None or len(values) < FEWEST_PEOPLE or math.isnan(value):
-        return Estimate(
-            value, n=len(values), name="mean over people", method="people as points", points=points
-        )
-    spread = bootstrap.interval(
-        lambda counts: counts @ values / counts.sum(-1), np.arange(len(values)), len(values)
-    )
+        return Estimate(value, n=len(values), name="mean over people", method="people as points", points=points)
+    spread = bootstrap.interval(lambda counts: counts @ values / counts.sum(-1), np.arange(len(values)), len(values))
     return Estimate(
         value,
         spread.low,

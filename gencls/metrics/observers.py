@@ -18,9 +18,7 @@ from gencls.metrics.tables import NO_ANSWER, checked, image_clusters, offered, r
 T = TypeVar("T")
 
 
-def accuracy(
-    trials: pd.DataFrame, bootstrap: Bootstrap | None = DEFAULT, *, clustered: bool = True
-) -> Estimate:
+def accuracy(trials: pd.DataFrame, bootstrap: Bootstrap | None = DEFAULT, *, clustered: bool = True) -> Estimate:
     """The fraction of right answers of one observer, in [0, 1]; `na` is wrong, the shape is right under cue
     conflict.
 
@@ -72,9 +70,7 @@ def estimated(
         return Estimate(value, n=n, name=name, method="none", naive=None, **extras)
     clusters = None if shared is None else image_clusters(shared)
     interval = bootstrap.interval(statistic, labels, cells, clusters)
-    return Estimate(
-        value, interval.low, interval.high, n, name, interval.method, naive=interval.naive, **extras
-    )
+    return Estimate(value, interval.low, interval.high, n, name, interval.method, naive=interval.naive, **extras)
 
 
 def fraction(counts: np.ndarray) -> np.ndarray:

@@ -63,9 +63,7 @@ def shape_bias(
     words = offered(checked(trials, "texture"), categories) or ()
     single = (trials["texture"] == "").to_numpy()
     if single.any():
-        raise GenclsError(
-            f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials"
-        )
+        raise GenclsError(f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials")
     conflict = trials[(trials["texture"] != trials["category"]).to_numpy()]
     labels = decisions(conflict)
     counts = np.bincount(labels, minlength=4)

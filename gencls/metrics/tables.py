@@ -32,13 +32,9 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
     """
     missing = [c for c in ("object_response", "category", *needed) if c not in trials]
     if missing:
-        raise GenclsError(
-            f"trials lack the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; add them"
-        )
+        raise GenclsError(f"trials lack the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; add them")
     if not len(trials):
-        raise GenclsError(
-            "trials are empty: there is nothing to measure; check the selection that led to them"
-        )
+        raise GenclsError("trials are empty: there is nothing to measure; check the selection that led to them")
     for column, hint in (
         ("subj", "pass one observer at a time, or by='subj'"),
         ("set", "measure each set alone"),
@@ -50,9 +46,7 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
                     f"trials mix {len(values)} values of '{column}' ({values[0]}, {values[1]}, …); {hint}"
                 )
     for column in ("object_response", "category", *needed):
-        bad = np.array(
-            [not isinstance(v, str) or (not v and column != "texture") for v in trials[column].tolist()]
-        )
+        bad = np.array([not isinstance(v, str) or (not v and column != "texture") for v in trials[column].tolist()])
         if bad.any():
             raise GenclsError(
                 f"trials: '{column}' is empty or no text in {rows(trials, bad)}; a missing answer is 'na'"

@@ -1,2 +1,1 @@
 """Images: what observers are shown."""
-

@@ -111,9 +111,7 @@ def stimuli(set_name: str) -> StimulusSet:
         read = functools.partial(_from_files, files)
     size = _SIZES.get(source_set, 1280)
     if len(rows) != size:
-        raise GenclsError(
-            f"the set '{set_name}' has {size:,} stimuli, but {len(rows):,} were found; fetch it again"
-        )
+        raise GenclsError(f"the set '{set_name}' has {size:,} stimuli, but {len(rows):,} were found; fetch it again")
     table = pd.DataFrame(rows, columns=["name", "category", "condition"])
     table["texture"] = [texture_of(n) if source_set == "cue-conflict" else "" for n in table["name"]]
     strange = table[~table["category"].isin(CATEGORIES) | ~table["condition"].isin(CONDITIONS[source_set])]
@@ -129,9 +127,7 @@ def stimuli(set_name: str) -> StimulusSet:
 def _released(set_name: str) -> list[Path]:
     """The image files of a released set, by key."""
     folder = downloads.unpacked(f"stimuli-{set_name}")
-    files = [
-        p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg") and p.name[0] != "."
-    ]
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg") and p.name[0] != "."]
     return sorted(files, key=lambda p: _described(set_name, p)[0])
 
 

@@ -24,9 +24,7 @@ def silhouette(mask: np.ndarray) -> np.ndarray:
     return np.repeat(np.where(masks, 0.0, 1.0)[..., None], 3, axis=-1)
 
 
-def edges(
-    image: np.ndarray, mask: np.ndarray | None = None, sigma: float = 2**0.5, share: float = 0.3
-) -> np.ndarray:
+def edges(image: np.ndarray, mask: np.ndarray | None = None, sigma: float = 2**0.5, share: float = 0.3) -> np.ndarray:
     """Canny's edges, black on white.
 
     `image` is H×W×3 or n×H×W×3, float RGB in [0, 1]; so is the result, of 0 and 1. With a `mask` (H×W or
@@ -123,8 +121,7 @@ def _matching(mask: np.ndarray, batch: np.ndarray, single: bool, what: str) -> n
     wanted = batch.shape[1:3] if single else batch.shape[:3]
     if masks.shape != wanted:
         raise GenclsError(
-            f"{what}: the mask is {'×'.join(map(str, masks.shape))}, "
-            f"the image asks for {'×'.join(map(str, wanted))}"
+            f"{what}: the mask is {'×'.join(map(str, masks.shape))}, the image asks for {'×'.join(map(str, wanted))}"
         )
     return masks[None] if single else masks
 
@@ -141,8 +138,7 @@ def _canny(light: np.ndarray, sigma: float, share: float) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         step = np.nan_to_num(np.stack([dy, dx]) / np.maximum(np.abs(dy), np.abs(dx)))
     ahead, behind = (
-        ndimage.map_coordinates(steepness, [y + sign * step[0], x + sign * step[1]], order=1)
-        for sign in (1, -1)
+        ndimage.map_coordinates(steepness, [y + sign * step[0], x + sign * step[1]], order=1) for sign in (1, -1)
     )
     ridge = (steepness > behind) & (steepness >= ahead)
     high = max(np.quantile(steepness, 1 - share), 1e-9)

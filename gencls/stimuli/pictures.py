@@ -66,9 +66,7 @@ def find_pictures(paths: Iterable[str | Path]) -> list[Path]:
             if path.is_dir():
                 files = sorted(p for p in path.iterdir() if _is_image(p))
                 if not files:
-                    raise GenclsError(
-                        f"{path}: the folder holds no images ({' '.join(EXTENSIONS)}); name another"
-                    )
+                    raise GenclsError(f"{path}: the folder holds no images ({' '.join(EXTENSIONS)}); name another")
                 found += files
                 continue
             path.stat()
@@ -79,9 +77,7 @@ def find_pictures(paths: Iterable[str | Path]) -> list[Path]:
                 raise
             raise GenclsError(f"{str(path)!r} is no path ({error}); name an image file or a folder") from None
         if not path.is_file():
-            raise GenclsError(
-                f"{path}: neither a file nor a folder; name an image file or a folder of images"
-            )
+            raise GenclsError(f"{path}: neither a file nor a folder; name an image file or a folder of images")
         found.append(path)
     if not found:
         raise GenclsError("no images: name image files, or a folder of them")
@@ -118,9 +114,7 @@ def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Picture:
         raise _unreadable(path, error) from None
 
 
-def read_pictures(
-    paths: Iterable[str | Path], size: int | None = None, max_side: int = MAX_SIDE
-) -> list[Picture]:
+def read_pictures(paths: Iterable[str | Path], size: int | None = None, max_side: int = MAX_SIDE) -> list[Picture]:
     """The images behind files and folders. Errors: those of `find_pictures` and `read_picture`.
 
     With `size`, each is brought by `prepare` at once to size×size, so that a folder of thousands fits in memory.
@@ -135,9 +129,7 @@ def prepare(image: np.ndarray, size: int) -> np.ndarray:
     Bicubic, antialiased (Pillow widens its kernel where it reduces); an image of that size comes back as is.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise GenclsError(
-            f"an image is H×W×3 uint8, not {image.shape} {image.dtype}; read files with read_pictures"
-        )
+        raise GenclsError(f"an image is H×W×3 uint8, not {image.shape} {image.dtype}; read files with read_pictures")
     if size < 1:
         raise GenclsError(f"size {size}: an image has at least one pixel a side")
     height, width = image.shape[:2]
@@ -179,16 +171,13 @@ def _load(picture: Image.Image, path: Path, max_side: int) -> Image.Image:
     drafted = picture.size
     if max(picture.size) > max_side:
         shrink = max_side / max(picture.size)
-        picture.draft(
-            None, (math.ceil(width * shrink), math.ceil(height * shrink))
-        )  # JPEG: decodes at 1/2, 1/4, 1/8
+        picture.draft(None, (math.ceil(width * shrink), math.ceil(height * shrink)))  # JPEG: decodes at 1/2, 1/4, 1/8
         # A progressive file keeps all its coefficients while it decodes.
         drafted = (width, height) if picture.info.get("progressive") else picture.size
     a_pixel = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(picture.mode, 4)
     if drafted[0] * drafted[1] * a_pixel > MAX_BYTES:
         raise GenclsError(
-            f"{path}: {width}×{height} px would take more than {MAX_BYTES // 2**20} MiB to decode; "
-            "make it smaller"
+            f"{path}: {width}×{height} px would take more than {MAX_BYTES // 2**20} MiB to decode; make it smaller"
         )
     picture.load()
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))  # not before: a PNG is decoded for it

@@ -132,14 +132,11 @@ _TEXTURES: dict[str, Callable[[Mask, Mask], Mask]] = {
     "scales": lambda u, v: (_cell(u + 32 * (v // 32), 64) ** 2 + (v % 32) ** 2) // 200 % 2 == 0,
     "rings": lambda u, v: (_cell(u, 64) ** 2 + _cell(v, 64) ** 2) // 210 % 2 == 0,
     "crosses": lambda u, v: (
-        ((abs(_cell(u, 64)) < 7) & (abs(_cell(v, 64)) < 22))
-        | ((abs(_cell(v, 64)) < 7) & (abs(_cell(u, 64)) < 22))
+        ((abs(_cell(u, 64)) < 7) & (abs(_cell(v, 64)) < 22)) | ((abs(_cell(v, 64)) < 7) & (abs(_cell(u, 64)) < 22))
     ),
     "triangles": lambda u, v: abs(_cell(u, 64)) * 2 < v,
     "weave": lambda u, v: np.where((u // 32 + v // 32) % 2 == 0, u % 16 < 8, v % 16 < 8),
-    "speckle": lambda u, v: (
-        (0x9E3779B97F4A7C15 >> ((u // 8) + 8 * (v // 8)).astype(np.uint64)) & np.uint64(1) == 1
-    ),
+    "speckle": lambda u, v: (0x9E3779B97F4A7C15 >> ((u // 8) + 8 * (v // 8)).astype(np.uint64)) & np.uint64(1) == 1,
     "squares": lambda u, v: np.maximum(abs(_cell(u, 64)), abs(_cell(v, 64))) // 8 % 2 == 0,
 }
 
@@ -211,17 +208,13 @@ class ShapesWorld:
         if self.cover not in ("object", "image"):
             raise GenclsError(f"shapes world: cover is {self.cover!r}; give 'object' or 'image'")
         if not 4 <= self.texture_scale <= SIZE:
-            raise GenclsError(
-                f"shapes world: texture_scale is {self.texture_scale}; give 4 to {SIZE} px a period"
-            )
+            raise GenclsError(f"shapes world: texture_scale is {self.texture_scale}; give 4 to {SIZE} px a period")
 
     # -- one stimulus -------------------------------------------------------------------------------------------
 
     def _random(self, stream: str, index: int, n: int = 24) -> list[int]:
         """n random integers below 2³², a pure function of (seed, stream, index)."""
-        key = np.frombuffer(
-            hashlib.blake2b(f"{self.seed}/{stream}".encode(), digest_size=16).digest(), np.uint64
-        )
+        key = np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}".encode(), digest_size=16).digest(), np.uint64)
         return [int(x) >> 32 for x in np.random.Philox(key=key, counter=index).random_raw(n)]
 
     def cues(self, stream: str, index: int) -> tuple[int, int, int]:

@@ -27,9 +27,7 @@ CANVAS = 256
 _BAND = np.sqrt(np.log(1e6)) / (2 * np.pi)
 
 
-def eidolon(
-    image: np.ndarray, reach: float, coherence: float, grain: float = 10, seed: Seed = 0
-) -> np.ndarray:
+def eidolon(image: np.ndarray, reach: float, coherence: float, grain: float = 10, seed: Seed = 0) -> np.ndarray:
     """Partially coherent disarray: grey cut into scales, the pixels of every scale displaced by smooth noise.
 
     `image` is H×H×3 or n×H×H×3, H ≥ 8, float RGB in [0, 1]; so is the result, clipped. `reach` is the

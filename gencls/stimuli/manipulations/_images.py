@@ -25,9 +25,7 @@ def as_batch(images: np.ndarray, what: str) -> tuple[np.ndarray, bool]:
     """The images as n×H×W×3 and whether it was a single one; their range is checked piece by piece, later."""
     array = np.asarray(images)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape[-3:]:
-        raise GenclsError(
-            f"{what}: images are H×W×3 or n×H×W×3, not {'×'.join(map(str, array.shape)) or 'a number'}"
-        )
+        raise GenclsError(f"{what}: images are H×W×3 or n×H×W×3, not {'×'.join(map(str, array.shape)) or 'a number'}")
     if array.dtype not in (np.float32, np.float64):
         raise GenclsError(
             f"{what}: images are float32 or float64 in [0, 1], not {array.dtype}; divide 8-bit images by 255"
