@@ -169,7 +169,7 @@ def shared_failures(
                 words = "κ is not defined: both are always right" if math.isnan(value) else f"κ = {value:.2f}"
                 said.append(at | {"text": f"{words}, over {len(shared)} stimuli."})
                 for stimulus in shared[~x & ~y][:most] if name in seen.stimuli else ():
-                    answers = one.at[stimulus, "object_response"], two.at[stimulus, "object_response"]
+                    answers = [str(t.at[stimulus, "object_response"]) for t in (one, two)]
                     right = str(one.at[stimulus, "category"])
                     caption = f"{right}: the first says {answers[0]}, the second {answers[1]}"
                     pictures.append(at | {"image": stimulus, "caption": caption})
