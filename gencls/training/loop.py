@@ -34,7 +34,7 @@ def fit(
     ----------
     loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends the same
     steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
-    checkpoint : written every minute and taken up again where it exists; removed at the end
+    checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
 
     Returns
     -------
@@ -63,7 +63,7 @@ def fit(
     def save(step: int) -> None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {name: part.state_dict() for name, part in parts.items()}
-        new = checkpoint.with_suffix(".new")
+        new = checkpoint.with_name(checkpoint.name + ".new")
         try:
             torch.save({**state, "step": step, "seconds": spent + time.monotonic() - start}, new)
             new.replace(checkpoint)
@@ -92,7 +92,8 @@ def fit(
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                 save(step + 1)
                 saved_at = time.monotonic()
+    if first < steps:
+        save(steps)
     model.load_state_dict(average.module.state_dict())
     model.eval()
-    checkpoint.unlink(missing_ok=True)
     return spent + time.monotonic() - start

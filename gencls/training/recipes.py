@@ -83,7 +83,9 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         seconds = train_resnet(
             saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, noise=plan.noise, label=model
         )
-    return _publish(model, plan, saved, seconds, out)
+    done = _publish(model, plan, saved, seconds, out)
+    checkpoint.unlink(missing_ok=True)
+    return done
 
 
 def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:

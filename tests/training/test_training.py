@@ -1,0 +1,84 @@
+"""Training: a run that was interrupted ends in the same weights, and leaves an ordinary folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gencls.models.pixel import PixelPipeline
+from gencls.training import loop, recipes
+from gencls.training.recipes import RECIPES, recipe, train
+
+TINY = {
+    "shapes/resnet": replace(RECIPES["shapes/resnet"], steps=12, batch=8, width=16, photos=64),
+    "shapes/pixel": replace(RECIPES["shapes/pixel"], steps=8, batch=8, width=64, photos=64),
+}
+
+
+def _run(checkpoint: Path, stop: int | None) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def loss(step: int) -> Tensor:
+        if step == stop:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+    loop.fit(model, loss, 60, checkpoint)
+    return model.state_dict()
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
+    whole = _run(tmp_path / "a.checkpoint", None)
+    for stop in (17, 41):
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path / "b.checkpoint", stop)
+    resumed = _run(tmp_path / "b.checkpoint", None)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+    publish = recipes._publish
+
+    def interrupted(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "_publish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, out, given=TINY[model])
+    assert not out.exists()
+    monkeypatch.setattr(recipes, "_publish", publish)
+    train(model, out, given=replace(TINY[model]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+    names = {p.suffix for p in out.rglob("*") if p.is_file()}
+    assert ".safetensors" in names
+    assert not names & {".bin", ".pt", ".pth", ".pkl"}
+    card = (out / "README.md").read_text()
+    assert all(word in card for word in (model, "in-distribution accuracy", "wall time", "digest", "commit"))
+    if model == "shapes/pixel":
+        images = PixelPipeline.from_pretrained(out)("a photo of a star", num_inference_steps=2, output_type="np").images
+        assert images.shape == (1, 32, 32, 3)
+    else:
+        from transformers import AutoModelForImageClassification
+
+        network = AutoModelForImageClassification.from_pretrained(out)
+        assert network(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 16)
+
+
+def test_other_seeds_and_unknown_recipes() -> None:
+    from gencls.errors import GenclsError
+
+    assert recipe("shapes/pixel@2") == replace(RECIPES["shapes/pixel"], seed=2)
+    for bad in ("shapes/vit", "shapes/pixel@x"):
+        with pytest.raises(GenclsError, match="no recipe"):
+            recipe(bad)
