@@ -51,7 +51,7 @@ class Classification:
         """Everything as plain numbers and words, for JSON."""
         images = []
         for i, row in enumerate(self.table().to_dict("records")):
-            scores = {str(k): float(v) for k, v in self.weighted.iloc[i].items()}
+            scores = {str(k): float(v) if np.isfinite(v) else None for k, v in self.weighted.iloc[i].items()}
             odds = None
             if self.probabilities is not None:
                 odds = {str(k): float(v) for k, v in self.probabilities.iloc[i].items()}

@@ -243,7 +243,10 @@ def open_world(name: str, **settings: object) -> World:
     """A world by its name; the shapes world takes ShapesWorld's settings."""
     if name not in WORLDS:
         raise GenclsError(f"no world {name!r}; there are {', '.join(WORLDS)}")
-    return WORLDS[name](**settings)
+    try:
+        return WORLDS[name](**settings)
+    except TypeError as error:
+        raise GenclsError(f"world {name!r}: {str(error).partition('() ')[2] or error}; see ShapesWorld's settings") from error
 
 
 def missing(sets: Sequence[str]) -> str:

@@ -1,0 +1,58 @@
+"""The Python door: arrays, paths and names in; answers, probabilities and plain JSON out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gencls
+from gencls.errors import GenclsError
+from gencls.likelihood.plans import Exhaustive, Staged
+from gencls.stimuli.shapes import SHAPES, ShapesWorld
+
+IMAGES = list(ShapesWorld().stimuli("photos", 4).images())
+
+
+@pytest.mark.parametrize("model", ["shapes/resnet", "shapes/pixel"])
+def test_arrays_and_files_are_answered_alike(model: str, tmp_path: Path) -> None:
+    observer = gencls.load(model)
+    path = tmp_path / "mine.png"
+    Image.fromarray(IMAGES[0]).save(path)
+    plan = Exhaustive(timesteps=2)
+    found = observer.classify([*IMAGES, path], plan=plan)
+    assert found.names[-1] == "mine.png" or found.names[-1].endswith("mine.png")
+    assert len(found.answers) == 5
+    assert set(found.answers) <= set(SHAPES)
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
+    assert found.probabilities.idxmax(axis=1).tolist() == list(found.answers)
+    assert "shapes" in found.note
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [image["answer"] for image in told["images"]] == list(found.answers)
+    few = observer.classify(IMAGES[:1], classes=["moon", "star"], plan=plan)
+    assert few.answers[0] in ("moon", "star")
+
+
+def test_dropped_classes_are_null_in_json() -> None:
+    found = gencls.load("shapes/pixel").classify(IMAGES[:1], plan=Staged(timesteps=2, keep=(2,)))
+    assert found.probabilities is None
+    scores = json.loads(json.dumps(found.to_dict(), allow_nan=False))["images"][0]["scores"]
+    assert sum(v is not None for v in scores.values()) == 2
+
+
+def test_what_cannot_be_answered_is_named() -> None:
+    observer = gencls.load("shapes/resnet")
+    with pytest.raises(GenclsError, match="zebra"):
+        observer.classify(IMAGES[:1], classes=["moon", "zebra"])
+    with pytest.raises(GenclsError, match="no image"):
+        observer.classify([])
+    with pytest.raises(GenclsError, match="float64"):
+        observer.classify([np.zeros((4, 4, 3))])
+    with pytest.raises(GenclsError, match="shapes/vit"):
+        gencls.load("shapes/vit")
+    with pytest.raises(GenclsError, match="colour"):
+        gencls.world("shapes", colour=1)
