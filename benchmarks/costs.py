@@ -19,12 +19,12 @@ def main() -> None:
     root = root_folder()
     rows: list[dict[str, object]] = []
     for notebook in sorted((root / EXECUTED).glob("*/*/*.ipynb")):
-        facts = json.loads(notebook.read_text())["metadata"].get("papermill", {})
-        if facts.get("duration") is not None:
+        seconds = json.loads(notebook.read_text())["metadata"].get("gencls", {}).get("seconds")
+        if seconds is not None:
             rows.append(
                 {
                     "what": f"chapter {notebook.parent.parent.name}/{notebook.stem}",
-                    "seconds": round(facts["duration"], 1),
+                    "seconds": round(seconds, 1),
                 }
             )
     for model in ("pixel", "resnet", "resnet-noise"):

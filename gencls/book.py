@@ -327,9 +327,10 @@ def _execute(
                 (stage / "run.ipynb").replace(failed)
                 raise _failure(chapter, error, failed) from None
             (stage / "run.ipynb").unlink()
-            done.metadata.pop("papermill", None)
+            seconds = done.metadata.pop("papermill", {}).get("duration")
             done.metadata["gencls"] = {
                 "inputs": inputs,
+                "seconds": seconds,
                 "parameters": json.loads(json.dumps(dict(values), default=str)),
             }
             for cell in done.cells:

@@ -75,7 +75,7 @@ class Observer:
 
     def classify(
         self,
-        images: Sequence[np.ndarray | str | Path | Picture],
+        images: Sequence[np.ndarray | str | Path | Picture] | str | Path,
         classes: Sequence[str] | None = None,
         prompt: str = cats.PROMPT,
         plan: Exhaustive | None = None,
@@ -94,6 +94,8 @@ class Observer:
         """
         from gencls.likelihood.scoring import score
 
+        if isinstance(images, (str, Path)):
+            images = [images]
         wanted = list(self.classes if classes is None else classes)
         if self.id.startswith("shapes/") and (unknown := [c for c in wanted if c not in SHAPES]):
             raise GenclsError(

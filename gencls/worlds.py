@@ -246,7 +246,9 @@ def open_world(name: str, **settings: object) -> World:
     try:
         return WORLDS[name](**settings)
     except TypeError as error:
-        raise GenclsError(f"world {name!r}: {str(error).partition('() ')[2] or error}; see ShapesWorld's settings") from error
+        raise GenclsError(
+            f"world {name!r}: {str(error).partition('() ')[2] or error}; see ShapesWorld's settings"
+        ) from error
 
 
 def missing(sets: Sequence[str]) -> str:
