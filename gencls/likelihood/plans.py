@@ -12,7 +12,7 @@ from gencls.errors import GenclsError
 
 def _spread(n: int, warp: float) -> tuple[float, ...]:
     """n midpoints of (0, 1), denser at low t for warp > 1, where the paper's weighting looks."""
-    return tuple(float(x) for x in np.round(((np.arange(n) + 0.5) / n) ** warp, 6))
+    return tuple(float(x) for x in np.round(((np.arange(n) + 0.5) / n) ** warp, 12))
 
 
 @dataclass(frozen=True)
