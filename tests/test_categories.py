@@ -87,9 +87,9 @@ def test_prompts() -> None:
     assert prompts(articles=True)[:2] == ["A bad photo of an airplane", "A bad photo of a bear"]
     assert prompts(["bear", "oven"], "An {} indeed", articles=True) == ["A bear indeed", "An oven indeed"]
     assert prompts(["oven"], "the {}", articles=True) == ["the oven"]
-    assert [
-        article(n) for n in ("hourglass", "unicorn", "umbrella", "house", "eagle", "European", "owl")
-    ] == [*("an", "a", "an", "a", "an", "a", "an")]
+    assert [article(n) for n in ("hourglass", "unicorn", "umbrella", "house", "eagle", "European", "owl")] == [
+        *("an", "a", "an", "a", "an", "a", "an")
+    ]
     for bad in ("no place", "{} and {}", "{0} of {}"):
         with pytest.raises(GenclsError, match="category goes"):
             prompts(template=bad)

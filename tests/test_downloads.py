@@ -57,9 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked and self.headers.get("If-Range") == server.etag:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             self.send_response(206)
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
-            )
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
         else:
             self.send_response(200)
         if server.etag:
@@ -119,9 +117,7 @@ def test_a_broken_download_is_resumed_where_it_stopped(server: Server, fault: st
     assert fetch(wanted(server)).read_bytes() == CONTENT
     half = len(CONTENT) // 2
     starts = [int(asked.strip("bytes=-") or 0) for _, asked in server.seen]
-    assert (
-        starts[0] == 0 and half - 20_000 < starts[1] <= half and half * 1.5 - 30_000 < starts[2] <= half * 1.5
-    )
+    assert starts[0] == 0 and half - 20_000 < starts[1] <= half and half * 1.5 - 30_000 < starts[2] <= half * 1.5
 
 
 def test_a_later_session_resumes_too(server: Server, tmp_path: Path) -> None:
@@ -184,9 +180,7 @@ def test_a_stall_ends_in_a_clear_error(server: Server) -> None:
         fetch(wanted(server))
 
 
-def test_no_network_says_what_is_missing_and_how_to_fetch_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_network_says_what_is_missing_and_how_to_fetch_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Source("gone", "http://127.0.0.1:9/file.bin", "what a test wants", "none")
     with pytest.raises(GenclsError, match=r"what a test wants.*gencls data fetch gone"):
         fetch(gone)
@@ -214,9 +208,7 @@ def test_a_full_disk_is_a_clear_error_and_can_be_resumed(server: Server, tmp_pat
     assert fetch(wanted(server)).read_bytes() == CONTENT
 
 
-def test_a_folder_mirror_is_read_in_place(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_mirror_is_read_in_place(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = wanted(server)
     file = tmp_path / "mirror" / source.place
     file.parent.mkdir(parents=True)
@@ -237,9 +229,7 @@ def test_a_folder_mirror_is_read_in_place(
 
 def test_a_mirror_by_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENCLS_MIRROR", f"{server.url}/mirror/")
-    source = Source(
-        "far", "https://example.org/a/b.bin", "far", "", sha256=hashlib.sha256(CONTENT).hexdigest()
-    )
+    source = Source("far", "https://example.org/a/b.bin", "far", "", sha256=hashlib.sha256(CONTENT).hexdigest())
     assert fetch(source).read_bytes() == CONTENT
     assert server.seen == [("/mirror/example.org/a/b.bin", "")]
 

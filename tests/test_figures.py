@@ -175,9 +175,7 @@ def test_ood_curves_stand_in_the_frames_order_with_people_and_their_spread() -> 
     assert line(contrast, "_chance").get_ydata()[0] == 1 / 16
     assert [t.get_text() for t in contrast.figure.legends[0].get_texts()] == ["net", "people"]
     words = figures.describe(contrast)
-    assert (
-        "on contrast" in words and "on eidolonII" in words and "people: 0.95 at c100 to 0.60 at c05" in words
-    )
+    assert "on contrast" in words and "on eidolonII" in words and "people: 0.95 at c100 to 0.60 at c05" in words
 
 
 def test_ood_curves_may_stand_in_given_axes() -> None:
@@ -348,9 +346,7 @@ def test_points_makes_a_frame_of_estimates() -> None:
     class Estimate(float):
         value, low, high, n = 0.5, 0.4, 0.6, 100
 
-    made = figures.points(
-        {("net", "cat"): Estimate(0.5), ("net", "dog"): 0.25}, ["observer", "category"], t=0.1
-    )
+    made = figures.points({("net", "cat"): Estimate(0.5), ("net", "dog"): 0.25}, ["observer", "category"], t=0.1)
     assert made.columns.tolist() == ["observer", "category", "t", "value", "low", "high", "n"]
     assert made.iloc[0].tolist() == ["net", "cat", 0.1, 0.5, 0.4, 0.6, 100]
     assert made.iloc[1, 3] == 0.25 and made.iloc[1, 4:].isna().all()

@@ -40,9 +40,7 @@ def test_85120_trials_597_without_an_answer(mirror: Path) -> None:
     every = pd.concat([load(name) for name in SETS])
     assert len(every) == 85_120 and (every["object_response"] == "na").sum() == 597
     assert len(every.groupby(["set", "subj"])) == 90
-    assert (
-        every["rt"].isna().sum() == 597 and (every.loc[every["rt"].isna(), "object_response"] == "na").all()
-    )
+    assert every["rt"].isna().sum() == 597 and (every.loc[every["rt"].isna(), "object_response"] == "na").all()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -125,14 +123,11 @@ def test_rotated_textures_meet_by_their_angle(mirror: Path) -> None:
     keys = {tuple(k) for k in networks[["condition", "stimulus"]].to_numpy()}
     assert {tuple(k) for k in people[["condition", "stimulus"]].to_numpy()} < keys and len(keys) == 1280
     assert (
-        people["stimulus"]
-        == [f"{s.rsplit('-', 1)[0]}-{c}" for s, c in people[["stimulus", "condition"]].to_numpy()]
+        people["stimulus"] == [f"{s.rsplit('-', 1)[0]}-{c}" for s, c in people[["stimulus", "condition"]].to_numpy()]
     ).all()
 
 
-def test_unknown_names_and_missing_data(
-    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_names_and_missing_data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GenclsError, match=r"'sketches'.*sketch"):
         load("sketches")
     with pytest.raises(GenclsError, match="no network's trials"):
@@ -195,9 +190,7 @@ def small(n: int = 6, subj: str = "a") -> pd.DataFrame:
     names = [f"s{i}" for i in range(n)]
     categories = [CATEGORIES[i % 16] for i in range(n)]
     table = pd.DataFrame({"name": names, "category": categories, "condition": "0", "texture": ""})
-    return from_answers(
-        subj, StimulusSet("mine", table, lambda i: np.zeros((1, 1, 3)), CATEGORIES), categories
-    )
+    return from_answers(subj, StimulusSet("mine", table, lambda i: np.zeros((1, 1, 3)), CATEGORIES), categories)
 
 
 def test_good_tables_pass_and_nothing_is_changed() -> None:

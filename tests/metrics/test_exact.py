@@ -34,9 +34,7 @@ def made_up(subj: str, seed: int, n: int = 40, skill: float = 0.5, conditions: i
             guess = str(rng.choice([*CATEGORIES, texture, "na"]))
             answer = category if rng.random() < skill else guess
             rows.append((subj, answer, category, texture, str(c), f"image {i}"))
-    frame = pd.DataFrame(
-        rows, columns=["subj", "object_response", "category", "texture", "condition", "stimulus"]
-    )
+    frame = pd.DataFrame(rows, columns=["subj", "object_response", "category", "texture", "condition", "stimulus"])
     return frame.astype(object)
 
 
@@ -76,9 +74,7 @@ def benchmark_trials(models: Sequence[str], people: Sequence[str]) -> pd.DataFra
     for name, n in (("colour", 8), ("rotation", 6), ("edge", 12)):
         conditions = {"colour": ["cr", "bw"], "rotation": ["0", "90", "180", "270"], "edge": ["0"]}[name]
         for k, subj in enumerate([*models, *people]):
-            table = made_up(
-                subj, seed=len(name) * 100 + k, n=n, skill=0.3 + 0.1 * k, conditions=len(conditions)
-            )
+            table = made_up(subj, seed=len(name) * 100 + k, n=n, skill=0.3 + 0.1 * k, conditions=len(conditions))
             table["condition"] = [conditions[int(c)] for c in table["condition"]]
             tables.append(table.assign(set=name))
     return pd.concat(tables, ignore_index=True)
@@ -131,11 +127,7 @@ def test_left_out_conditions_whatever_the_spelling() -> None:
 def test_all_pairs_equal_one_pair_at_a_time() -> None:
     """Where stimuli share images, all pairs are resampled together: same numbers, same intervals."""
     stimuli = [
-        (f"{s}{i}-{t}{j}", s, t)
-        for s in ("cat", "dog")
-        for t in ("bear", "knife")
-        for i in range(5)
-        for j in (1, 2)
+        (f"{s}{i}-{t}{j}", s, t) for s in ("cat", "dog") for t in ("bear", "knife") for i in range(5) for j in (1, 2)
     ]
     rng = np.random.default_rng(0)
     tables = []

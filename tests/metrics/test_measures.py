@@ -34,9 +34,7 @@ def conflict(shape: int, texture: int, other: int = 0, na: int = 0, agree: int =
     answers = ["cat"] * shape + ["dog"] * texture + ["bear"] * other + ["na"] * na + ["dog"] * agree
     frame = pd.DataFrame({"object_response": answers}, dtype=object)
     frame["category"] = ["cat"] * (len(answers) - agree) + ["dog"] * agree
-    return frame.assign(
-        subj="a", texture="dog", condition="0", stimulus=[f"x{i}" for i in range(len(answers))]
-    )
+    return frame.assign(subj="a", texture="dog", condition="0", stimulus=[f"x{i}" for i in range(len(answers))])
 
 
 # ---- the estimate
@@ -116,8 +114,7 @@ def test_pure_guessing_has_no_corrected_bias() -> None:
 def test_no_answer_does_not_enter_the_guesses() -> None:
     with_na, without = conflict(20, 10, 4, na=9), conflict(20, 10, 4)
     assert (
-        metrics.shape_bias(with_na, bootstrap=None).corrected
-        == metrics.shape_bias(without, bootstrap=None).corrected
+        metrics.shape_bias(with_na, bootstrap=None).corrected == metrics.shape_bias(without, bootstrap=None).corrected
     )
 
 
@@ -211,11 +208,7 @@ def test_mean_over_people() -> None:
     ten = metrics.mean_over_people({f"subject-{i:02d}": v for i, v in enumerate(np.linspace(0.9, 1, 10))})
     assert ten == pytest.approx(0.95) and ten.n == 10 and 0.9 < ten.low < 0.95 < ten.high < 1
     four = metrics.mean_over_people([0.1, 0.2, 0.3, 0.4])
-    assert (
-        four == pytest.approx(0.25)
-        and math.isnan(four.low)
-        and list(four.points.values()) == [0.1, 0.2, 0.3, 0.4]
-    )
+    assert four == pytest.approx(0.25) and math.isnan(four.low) and list(four.points.values()) == [0.1, 0.2, 0.3, 0.4]
 
 
 # ---- bad input
@@ -271,10 +264,7 @@ def test_words_of_another_world_are_checked_against_what_was_offered() -> None:
     with pytest.raises(GenclsError, match="'bear'"):
         metrics.shape_bias(conflict(2, 2, 1).replace({"cat": "ring", "dog": "star"}))
     offered = ("ring", "star", "bear")
-    assert (
-        metrics.shape_bias(conflict(2, 2, 1).replace({"cat": "ring", "dog": "star"}), categories=offered)
-        == 0.5
-    )
+    assert metrics.shape_bias(conflict(2, 2, 1).replace({"cat": "ring", "dog": "star"}), categories=offered) == 0.5
 
 
 def test_metrics_do_not_import_torch() -> None:

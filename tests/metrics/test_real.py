@@ -87,9 +87,7 @@ def test_people_row_of_the_benchmark_over_all_17_sets(mirror: Path) -> None:
     kept = kept.assign(right=kept.object_response == kept.category)
     by_set = []
     for _, of_set in kept.groupby("set"):
-        grids = [
-            c.pivot(index="stimulus", columns="subj", values="right") for _, c in of_set.groupby("condition")
-        ]
+        grids = [c.pivot(index="stimulus", columns="subj", values="right") for _, c in of_set.groupby("condition")]
         by_pair = []
         for a, b in combinations(grids[0].columns, 2):
             p, q = (np.array([g[s].mean() for g in grids]) for s in (a, b))

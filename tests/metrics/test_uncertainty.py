@@ -25,9 +25,7 @@ def simulated(cells: np.ndarray, n: int, rng: np.random.Generator) -> tuple[pd.D
     tables = []
     for subj, right in (("a", drawn < 2), ("b", drawn % 2 == 0)):
         answers = np.where(right, "cat", "dog").astype(object)
-        frame = pd.DataFrame(
-            {"object_response": answers, "stimulus": [f"s{i}" for i in range(n)]}, dtype=object
-        )
+        frame = pd.DataFrame({"object_response": answers, "stimulus": [f"s{i}" for i in range(n)]}, dtype=object)
         tables.append(frame.assign(subj=subj, category="cat", condition="0"))
     return tables[0], tables[1]
 
@@ -47,9 +45,7 @@ def test_counting_cells_is_resampling_trials() -> None:
 
 def test_bca_is_that_of_scipy() -> None:
     values = (np.random.default_rng(0).random(60) < 0.15).astype(float)
-    theirs = stats.bootstrap(
-        (values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1)
-    )
+    theirs = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1))
     ours = Bootstrap(draws=20_000).interval(fraction, (1 - values).astype(int), 2)
     limits = theirs.confidence_interval
     assert (ours.low, ours.high) == pytest.approx((limits.low, limits.high), abs=1 / 60 + 1e-9)  # one trial
@@ -61,9 +57,7 @@ def test_same_seed_same_interval_another_seed_another() -> None:
     assert (first.low, first.high) == (again.low, again.high) != (other.low, other.high)
 
 
-@given(
-    st.lists(st.integers(0, 40), min_size=4, max_size=4).filter(sum), st.sampled_from(["bca", "percentile"])
-)
+@given(st.lists(st.integers(0, 40), min_size=4, max_size=4).filter(sum), st.sampled_from(["bca", "percentile"]))
 @settings(max_examples=50, deadline=None)
 def test_intervals_lie_in_range_and_in_order(counts: list[int], method: str) -> None:
     labels = np.repeat(np.arange(4), counts)
@@ -168,9 +162,7 @@ def test_a_difference_in_kappa_is_found_and_none_is_not() -> None:
                 "stimulus": [f"s{i}" for i in range(1500)],
             }
         ).assign(subj=s, category="cat")
-        for s, r in zip(
-            "rcde", [reference, copy, rng.random(1500) < 0.7, rng.random(1500) < 0.7], strict=True
-        )
+        for s, r in zip("rcde", [reference, copy, rng.random(1500) < 0.7, rng.random(1500) < 0.7], strict=True)
     ]
     human, close, far, also_far = tables
     found = metrics.compare_error_consistency(close, far, human, Bootstrap(draws=1000))
@@ -253,14 +245,8 @@ def test_trials_needed_have_the_power_and_one_less_has_not() -> None:
     assert metrics.kappa_power(n, 0.2, 0.7, 0.6) >= 0.9 > metrics.kappa_power(n - 1, 0.2, 0.7, 0.6)
     n = metrics.kappa_difference_trials(0.3, 0.2, 0.7, 0.7, 0.8)
     arguments = (0.3, 0.2, 0.7, 0.7, 0.8)
-    assert (
-        metrics.kappa_difference_power(n, *arguments)
-        >= 0.8
-        > metrics.kappa_difference_power(n - 1, *arguments)
-    )
-    assert (
-        metrics.kappa_difference_trials(0.3, 0.25, 0.7, 0.7, 0.8) > 3 * n
-    )  # half the difference, four times
+    assert metrics.kappa_difference_power(n, *arguments) >= 0.8 > metrics.kappa_difference_power(n - 1, *arguments)
+    assert metrics.kappa_difference_trials(0.3, 0.25, 0.7, 0.7, 0.8) > 3 * n  # half the difference, four times
 
 
 def test_paired_accuracy_trials_fall_with_consistency() -> None:
@@ -291,9 +277,7 @@ def test_sure_and_right_is_calibrated_sure_and_wrong_is_not() -> None:
     assert metrics.expected_calibration_error(np.ones(9), np.zeros(9, bool)) == 1
 
 
-@pytest.mark.parametrize(
-    ("p", "right"), [([0.5], [1, 0]), ([1.5], [1]), ([math.nan], [1]), ([0.5], [2]), ([], [])]
-)
+@pytest.mark.parametrize(("p", "right"), [([0.5], [1, 0]), ([1.5], [1]), ([math.nan], [1]), ([0.5], [2]), ([], [])])
 def test_bad_calibration_input_is_refused(p: list[float], right: list[int]) -> None:
     with pytest.raises(GenclsError, match="calibration"):
         metrics.expected_calibration_error(np.array(p), np.array(right))

@@ -73,9 +73,7 @@ def test_a_release_is_read_as_its_names_say(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(benchmark._SIZES, "high-pass", 4)
     (tmp_path / "mirror").mkdir()
     name = "high-pass/dnn/session-1/000{}_hp_dnn_{}_{}_10_n0{}_7380.png"
-    files = [
-        name.format(i, c, k, i) for i, (c, k) in enumerate([("inf", "cat"), ("3", "dog"), ("0.40", "car")])
-    ]
+    files = [name.format(i, c, k, i) for i, (c, k) in enumerate([("inf", "cat"), ("3", "dog"), ("0.40", "car")])]
     release(tmp_path / "mirror", "high-pass", [*files[::-1], "high-pass/._junk.png"])
     with pytest.raises(GenclsError, match="4 stimuli, but 3 were found"):
         stimuli("high-pass")
@@ -105,9 +103,7 @@ def test_names_and_labels() -> None:
     assert parse_name("0001_cop_s01_c30_knife_10_n03041632_7380.png") == ("c30", "knife", "n03041632_7380")
     assert parse_name("0001_s5n_dnn_0_bird_00_bird3-bird2.png") == ("0", "bird", "bird3-bird2")
     assert parse_name("bird3-bird2.png") is None
-    assert texture_of("bird3-clock2") == "clock" and texture_of("boat-0068-sketch-23") == "" == texture_of(
-        "bird3"
-    )
+    assert texture_of("bird3-clock2") == "clock" and texture_of("boat-0068-sketch-23") == "" == texture_of("bird3")
     assert condition_label("uniform-noise", "0.90") == "0.9" and condition_label("low-pass", "3") == "3"
     assert condition_label("high-pass", "3") == "3.0" and condition_label("high-pass", "inf") == "inf"
     assert condition_label("false-colour", "true") == "True"

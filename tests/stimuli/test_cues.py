@@ -65,12 +65,7 @@ def test_texture_patch_is_the_largest_square(seed: int) -> None:
     rng = np.random.default_rng(seed)
     mask = rng.random((9, 12)) < 0.8
     squares = {
-        side: [
-            (y, x)
-            for y in range(10 - side)
-            for x in range(13 - side)
-            if mask[y : y + side, x : x + side].all()
-        ]
+        side: [(y, x) for y in range(10 - side) for x in range(13 - side) if mask[y : y + side, x : x + side].all()]
         for side in range(1, 10)
     }
     side = max((s for s, places in squares.items() if places), default=0)

@@ -43,9 +43,7 @@ def test_equal_to_the_plain_definitions(side: int, dtype: type) -> None:
     images = natural(2, side).astype(dtype)
     levels = m.LEVELS if side == 224 else m.SHAPES_LEVELS
     seeds = [11, 12]
-    spectrum = np.mean(
-        [np.abs(np.fft.fftshift(np.fft.fft2(rgb2gray(x)))) for x in natural(4, side, 1)], axis=0
-    )
+    spectrum = np.mean([np.abs(np.fft.fftshift(np.fft.fft2(rgb2gray(x)))) for x in natural(4, side, 1)], axis=0)
     np.testing.assert_allclose(m.mean_spectrum(natural(4, side, 1)), spectrum, rtol=1e-12)
     plain = {
         "colour": obvious.colour,
@@ -94,9 +92,7 @@ def test_false_colour_keeps_grey_background_and_luminance() -> None:
     assert np.abs(m.false_colour(grey, True) - grey).max() <= 2 / 255
     red = np.broadcast_to([0.6, 0.45, 0.5], (4, 4, 3)).copy()
     turned = m.false_colour(red, True)
-    luminance = [
-        (obvious.DKL @ obvious.CONES @ GAMMA[np.rint(x[0, 0] * 255).astype(int)])[0] for x in (red, turned)
-    ]
+    luminance = [(obvious.DKL @ obvious.CONES @ GAMMA[np.rint(x[0, 0] * 255).astype(int)])[0] for x in (red, turned)]
     assert turned[0, 0, 0] < turned[0, 0, 1]  # reddish becomes greenish
     assert luminance[0] == pytest.approx(luminance[1], rel=0.02)
 
@@ -138,9 +134,7 @@ def test_scrambling_keeps_the_mean_before_clipping(shape: tuple[int, int]) -> No
 @given(st.integers(0, 2**63), st.sampled_from([8, 24, 40]), st.sampled_from([np.float32, np.float64]))
 def test_any_image_stays_an_image(seed: int, side: int, dtype: type) -> None:
     rng = np.random.default_rng(seed)
-    image = (rng.random((side, side, 3)) < rng.random()).astype(
-        dtype
-    )  # the hardest case: corners of the colour cube
+    image = (rng.random((side, side, 3)) < rng.random()).astype(dtype)  # the hardest case: corners of the colour cube
     before = image.copy()
     for name in [
         "colour",
@@ -224,10 +218,7 @@ def test_every_published_level_and_every_level_of_the_shapes_exists(mirror: Path
                 out = m.manipulate(name, image, label, 1, spectrum=spectrum)
                 assert np.array_equal(out, m.manipulate(name, image, level, 1, spectrum=spectrum))
     assert [len(m.LEVELS[name]) for name in m.LEVELS] == [2, 8, 8, 8, 7, 2, 2, 4, 8, 8, 8, 8]
-    assert (
-        list(m.LEVELS["eidolonII"])[:2] == ["1-3-10", "2-3-10"]
-        and list(m.LEVELS["eidolonIII"])[7] == "128-0-10"
-    )
+    assert list(m.LEVELS["eidolonII"])[:2] == ["1-3-10", "2-3-10"] and list(m.LEVELS["eidolonIII"])[7] == "128-0-10"
     assert list(m.LEVELS["high-pass"])[:2] == ["inf", "3.0"] and list(m.LEVELS["uniform-noise"])[3] == "0.1"
     assert list(m.LEVELS["contrast"])[5:] == ["c05", "c03", "c01"]
 
