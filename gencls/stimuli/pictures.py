@@ -2,7 +2,8 @@
 
 Whatever the file holds becomes H×W×3, uint8:
 
-- 16 bits a channel are scaled to 8 (grey is rounded; of colour the high byte is kept, at most one level off)
+- 16 bits a channel are scaled to 8 (grey is rounded; of colour the high byte is kept: less than one
+  level off, and less than two and a half where a 16-bit transparency is laid on white)
 - transparency is laid on white; palette, greyscale, bilevel and CMYK become RGB; colour profiles are ignored
 - the EXIF orientation is applied; of an animation or a multi-page file the first image is read
 - a side above `MAX_SIDE` is averaged down while loading, so that memory stays bounded (`MAX_BYTES`)
