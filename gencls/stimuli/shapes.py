@@ -215,7 +215,7 @@ class ShapesWorld:
     def _random(self, stream: str, index: int, n: int = 24) -> list[int]:
         """n random integers below 2³², a pure function of (seed, stream, index)."""
         key = np.frombuffer(hashlib.blake2b(f"{self.seed}/{stream}".encode(), digest_size=16).digest(), np.uint64)
-        return [int(x) >> 32 for x in np.random.Philox(key=key, counter=index).random_raw(n)]
+        return [int(x) >> 32 for x in np.random.Philox(key=key, counter=[0, index, 0, 0]).random_raw(n)]
 
     def cues(self, stream: str, index: int) -> tuple[int, int, int]:
         """(category, shape, texture), each 0–15, of photo `index`: categories come in turn, cues as reliable as set."""
