@@ -17,6 +17,8 @@ from gencls.metrics import Bootstrap, Estimate
 from gencls.worlds import Shapes, World, seeds_of
 
 if TYPE_CHECKING:
+    from transformers import BitForImageClassification
+
     from gencls.models.discriminative import DiscriminativeModel
 
 QUICK = Bootstrap(method="percentile", draws=1000)
@@ -82,24 +84,24 @@ def train_two(
     from gencls.models.discriminative import DiscriminativeModel
     from gencls.training.data import Photos
     from gencls.training.loop import fit
-    from gencls.training.resnet import add_noise, resnet
+    from gencls.training.resnet import MAGNIFY, add_noise, logits, resnet
 
     pool = Photos(world.painter, photos or min(4096, steps * batch))
     made = {}
     for name, share in (("clean", 0.0), ("noised", schedule.share)):
         network = resnet(seed, width)
 
-        def loss(step: int, share: float = share, network: torch.nn.Module = network) -> torch.Tensor:
+        def loss(step: int, share: float = share, network: BitForImageClassification = network) -> torch.Tensor:
             order = torch.Generator().manual_seed(seed * 1_000_003 + step)
             images, labels = pool.batch(batch, order)
             gamma = schedule.low + (schedule.high - schedule.low) * torch.rand(batch, generator=order)
             gamma = torch.where(torch.rand(batch, generator=order) < share, gamma, 1.0)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=order))
-            return F.cross_entropy(network(images * 2 - 1).logits.float(), labels)
+            return F.cross_entropy(logits(network, images), labels)
 
         with tempfile.TemporaryDirectory() as folder:
             fit(network, loss, steps, Path(folder) / "checkpoint", learning_rate=2e-3, label=name)
-        made[name] = DiscriminativeModel(network, name, world.categories, 32)
+        made[name] = DiscriminativeModel(network, name, world.categories, 32, magnify=MAGNIFY)
     return made
 
 

@@ -22,7 +22,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 
 #: What must be equal for a score on record to be the score that would be computed.
-BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "classes")
+BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "noise", "classes")
 
 
 def stimulus_digest(image: np.ndarray) -> str:
@@ -30,15 +30,18 @@ def stimulus_digest(image: np.ndarray) -> str:
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
-def binding(name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str]) -> dict[str, str]:
-    """What scores hang on besides the stimuli and the weights."""
+def binding(
+    name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str], noise: float = 0.0
+) -> dict[str, str]:
+    """What scores hang on besides the stimuli and the weights. `noise`: the share that a classifier is shown its images with."""
     generative = kind == "diffusion"
     return {
         "model": name,
         "plan": plan.key() if generative else "",
-        "seed": str(seed) if generative else "",
+        "seed": str(seed) if generative or noise else "",
         "prompt": prompt if generative else "",
         "dtype": "float32",
+        "noise": f"{noise:g}" if noise else "",
         "classes": "|".join(classes),
     }
 
@@ -115,12 +118,15 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def matching(scores: xr.Dataset, bound: dict[str, str], digests: Sequence[str]) -> dict[str, int]:
-    """Stimulus digest → row, of those stimuli whose score on this record is the one that was asked for.
+def matching(
+    scores: xr.Dataset, bound: dict[str, str], names: Sequence[str], digests: Sequence[str]
+) -> list[int | None]:
+    """Each stimulus's row on this record, None where its score is not on it. The noise goes by the name, the rest by the pixels.
 
     A record whose weights do not ship is bound by everything but the model's digest: `bound` leaves it out.
     """
     if any(str(scores.attrs.get(name)) != value for name, value in bound.items()):
-        return {}
-    rows = {str(d): i for i, d in enumerate(scores["digest"].values)}
-    return {d: rows[d] for d in digests if d in rows}
+        return [None] * len(names)
+    on_record = zip(scores["stimulus"].values, scores["digest"].values, strict=True)
+    rows = {(str(name), str(digest)): i for i, (name, digest) in enumerate(on_record)}
+    return [rows.get((name, digest)) for name, digest in zip(names, digests, strict=True)]

@@ -54,16 +54,18 @@ def score(
 
     Returns
     -------
-    Dataset with `error` (stimulus × class × t × draw, float32, NaN where nothing was spent) and the coordinates `t`,
-    `timestep`, `log_snr`, `quadrature` (the share of (0, 1) of each t), or, for a classifier, `log_probability`
+    Dataset with `error` (stimulus × class × t × draw, float32, NaN where nothing was spent) and the coordinates `t` (timestep /
+    num_train_timesteps; ends where α or σ is 0 are left out), `timestep`, `log_snr`, `quadrature` (the share of (0, 1) of each t), or, for a classifier, `log_probability`
     (stimulus × class); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
     """
     classes = list(stimuli.categories if classes is None else classes)
     if len(set(classes)) < 2 or len(set(classes)) != len(classes):
         raise GenclsError(f"classes {classes}: give at least two, each once")
     plan = plan or Exhaustive()
-    keys = list(stimuli.table["name"]) if keys is None else list(keys)
-    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes)
+    names = list(stimuli.table["name"])
+    keys = names if keys is None else list(keys)
+    noised = model.noise if isinstance(model, DiscriminativeModel) else 0.0
+    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised)
     bound["model_digest"] = model_digest
     if record is not None and record.exists():
         old = records.read(record)
@@ -73,15 +75,15 @@ def score(
                     f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
                 )
         digests = [records.stimulus_digest(stimulus.image) for stimulus in stimuli]
-        rows = records.matching(old, bound, digests)
-        if len(rows) == len(stimuli):
-            return old.isel(stimulus=[rows[d] for d in digests])
+        rows = [row for row in records.matching(old, bound, names, digests) if row is not None]
+        if len(rows) == len(stimuli) and keys == names:
+            return old.isel(stimulus=rows)
     work = records.Work(record) if record is not None else None
     loop: _Diffusion | _Discriminative
     if isinstance(model, DiffusionModel):
         loop = _Diffusion(model, classes, prompt, plan, seed)
     else:
-        loop = _Discriminative(model, classes)
+        loop = _Discriminative(model, classes, seed)
     values: list[np.ndarray | None] = [None] * len(stimuli)
     digests = []
     tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
@@ -128,13 +130,22 @@ class _Diffusion:
         self.model, self.plan, self.seed, self.classes = model, plan, seed, classes
         self.conditions = model.conditions(cats.prompts(classes, prompt))
         self.chunk = max(1, model.budget // len(classes))
-        self.t = np.array(plan.t)
         timestep, alpha, sigma = model.levels(plan.t)
         self.timestep = timestep.numpy()
+        self.t = (
+            timestep.double().numpy() / model.steps
+        )  # where the schedule has a level: near the plan's t, not always on it
+        self.usable = ((alpha > 0) & (sigma > 0)).numpy()
+        if not self.usable.any():
+            raise GenclsError(
+                f"{model.name}: at every t of the plan there is no noise or no image; take more timesteps"
+            )
         self.log_snr = (2 * (alpha.double() / sigma.double()).log()).numpy()
         self.factor = np.ones(len(self.t))
         if isinstance(plan, Staged):
-            self.factor = quadrature(self.t) * weighting(plan.weighting)(self.t, self.log_snr)
+            self.factor[~self.usable] = 0
+            t, log_snr = self.t[self.usable], self.log_snr[self.usable]
+            self.factor[self.usable] = quadrature(t) * weighting(plan.weighting)(t, log_snr)
             if not self.factor[plan.stages[0][0]].sum() > 0:
                 raise GenclsError(
                     f"weighting {plan.weighting} is zero at every t of the plan's first stage, so that it cannot tell which "
@@ -149,11 +160,11 @@ class _Diffusion:
         alive = np.tile(np.arange(m), (n, 1))
         spent: list[int] = []
         for rows, keep in self.plan.stages:
-            for row in rows:
+            for row in (row for row in rows if self.usable[row]):
                 for draw in range(self.plan.draws):
                     errors_now = self._at(x0, keys, row, draw, alive)
                     errors[np.arange(n)[:, None], alive, row, draw] = errors_now
-            spent += rows
+            spent += [row for row in rows if self.usable[row]]
             if keep is not None and isinstance(self.plan, Staged):
                 so_far = (errors[:, :, spent].astype(np.float64).mean(3) * self.factor[spent]).sum(2)
                 so_far[np.isnan(so_far)] = np.inf
@@ -168,13 +179,14 @@ class _Diffusion:
         return out.float().cpu().numpy()
 
     def dataset(self, values: np.ndarray) -> xr.Dataset:
+        kept = self.usable
         return xr.Dataset(
-            {"error": (("stimulus", "class", "t", "draw"), values)},
+            {"error": (("stimulus", "class", "t", "draw"), values[:, :, kept])},
             coords={
-                "t": self.t,
-                "timestep": ("t", self.timestep.astype(np.float64)),
-                "log_snr": ("t", self.log_snr),
-                "quadrature": ("t", quadrature(self.t)),
+                "t": self.t[kept],
+                "timestep": ("t", self.timestep[kept].astype(np.float64)),
+                "log_snr": ("t", self.log_snr[kept]),
+                "quadrature": ("t", quadrature(self.t[kept])),
                 "draw": np.arange(self.plan.draws),
             },
         )
@@ -185,14 +197,14 @@ class _Discriminative:
 
     chunk = 64
 
-    def __init__(self, model: DiscriminativeModel, classes: Sequence[str]) -> None:
-        self.model, self.classes = model, classes
+    def __init__(self, model: DiscriminativeModel, classes: Sequence[str], seed: int) -> None:
+        self.model, self.classes, self.seed = model, classes, seed
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         draws = None
         if self.model.noise:
             shape = (3, self.model.size, self.model.size)
-            draws = torch.stack([noise(0, key, self.model.noise, 0, shape) for key in keys])
+            draws = torch.stack([noise(self.seed, key, self.model.noise, 0, shape) for key in keys])
         return self.model.log_probabilities(images, self.classes, draws).astype(np.float32)
 
     def dataset(self, values: np.ndarray) -> xr.Dataset:

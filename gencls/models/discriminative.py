@@ -25,6 +25,7 @@ class DiscriminativeModel:
     name : the model's id
     labels : the names of the outputs; None for ImageNet-1k in the sorted order of the wnids
     size : pixels a side that images are brought to; mean, std : on pixel values 0–255, (value − mean) / std
+    magnify : after the noise each pixel is repeated this many times each way: the network's input is size·magnify a side
     noise : √γ·x + √(1−γ)·ε is shown instead of x, with this share of noise 1 − γ (the paper's noise, inputs in [0, 1])
     """
 
@@ -39,14 +40,10 @@ class DiscriminativeModel:
         mean: float = 127.5,
         std: float = 127.5,
         noise: float = 0.0,
+        magnify: int = 1,
     ) -> None:
-        self.network, self.name, self.size, self.mean, self.std = (
-            network.eval().requires_grad_(False),
-            name,
-            size,
-            mean,
-            std,
-        )
+        self.network, self.name = network.eval().requires_grad_(False), name
+        self.size, self.mean, self.std, self.magnify = size, mean, std, magnify
         self.labels = tuple(labels) if labels is not None else None
         self.noise = noise
 
@@ -72,7 +69,7 @@ class DiscriminativeModel:
         if self.noise and noise is not None:
             pixels = 255 * ((1 - self.noise) ** 0.5 * pixels / 255 + self.noise**0.5 * noise)
         with torch.no_grad():
-            output: Any = self.network((pixels - self.mean) / self.std)
+            output: Any = self.network(magnified((pixels - self.mean) / self.std, self.magnify))
         logits = (output.logits if hasattr(output, "logits") else output).double()
         values = torch.softmax(logits, 1).numpy()
         if self.labels is None:
@@ -86,21 +83,30 @@ class DiscriminativeModel:
         )
 
 
+def magnified(images: torch.Tensor, times: int) -> torch.Tensor:
+    """Each pixel repeated `times` each way: n×c×h×w → n×c×(h·times)×(w·times)."""
+    return images.repeat_interleave(times, -1).repeat_interleave(times, -2) if times > 1 else images
+
+
 def load_transformers(folder: Path, name: str) -> DiscriminativeModel:
-    """An ordinary transformers image-classification folder, as `gencls train shapes/resnet` writes it."""
+    """An ordinary transformers image-classification folder, as `gencls train shapes/resnet` writes it.
+
+    Its preprocessor_config.json may say `magnify`: the network's input (`size`) is made by repeating pixels so many times.
+    """
     from transformers import AutoModelForImageClassification
 
     network = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)
     labels = [network.config.id2label[i] for i in range(network.config.num_labels)]
     preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
-    size = preprocessing["size"]
+    size, magnify = preprocessing["size"], preprocessing.get("magnify", 1)
     return DiscriminativeModel(
         network,
         name,
         labels,
-        size["height"] if isinstance(size, dict) else size,
+        (size["height"] if isinstance(size, dict) else size) // magnify,
         mean=255 * preprocessing["image_mean"][0],
         std=255 * preprocessing["image_std"][0],
+        magnify=magnify,
     )
 
 

@@ -87,15 +87,13 @@ def folder_of(model: str) -> Path | None:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 over the weights and configurations of a folder, 16 digits: what its records are bound to."""
+    """SHA-256 over a model's folder, 16 digits: what its records are bound to. Cards and what training measured do not count."""
     sha = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix == ".safetensors" or path.name in (
-            "config.json",
-            "scheduler_config.json",
-            "tokenizer.json",
-        ):
-            sha.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+        if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name != "gencls.json":
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            sha.update(path.relative_to(folder).as_posix().encode() + content)
     return sha.hexdigest()[:16]
 
 

@@ -27,6 +27,7 @@ def fit(
     weight_decay: float = 0.01,
     averaging: float = 0.999,
     label: str = "",
+    recipe: str = "",
 ) -> float:
     """Train `model` in place; its weights at the end are their exponential moving average.
 
@@ -35,6 +36,7 @@ def fit(
     loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends the same
     steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
     checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
+    recipe : what the run was given; GenclsError where the checkpoint is of another
 
     Returns
     -------
@@ -56,6 +58,10 @@ def fit(
     first, spent = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
+        if (saved.get("recipe"), saved.get("steps")) != (recipe, steps):
+            raise GenclsError(
+                f"the checkpoint {checkpoint} belongs to another recipe than this run's; delete it to begin again, or move it away"
+            )
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         first, spent = saved["step"], saved["seconds"]
@@ -65,7 +71,10 @@ def fit(
         state = {name: part.state_dict() for name, part in parts.items()}
         new = checkpoint.with_name(checkpoint.name + ".new")
         try:
-            torch.save({**state, "step": step, "seconds": spent + time.monotonic() - start}, new)
+            torch.save(
+                {**state, "recipe": recipe, "steps": steps, "step": step, "seconds": spent + time.monotonic() - start},
+                new,
+            )
             new.replace(checkpoint)
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
             new.unlink(missing_ok=True)

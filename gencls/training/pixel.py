@@ -65,6 +65,7 @@ def train_pixel(
     seed: int,
     checkpoint: Path,
     label: str = "shapes/pixel",
+    recipe: str = "",
 ) -> float:
     """Train text encoder and network together to predict x₀; returns seconds.
 
@@ -89,4 +90,4 @@ def train_pixel(
         weight = (1 / (1 - alphas[timestep])).clamp(max=2.0)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label=label)
+    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label=label, recipe=recipe)

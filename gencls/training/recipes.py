@@ -37,13 +37,13 @@ class Recipe:
     photos: int = POOL
 
 
-_RESNET = Recipe("resnet", 1500, 32, width=96)
-_CONTROL = replace(_RESNET, steps=1500, width=32, photos=POOL // 4)
+_RESNET = Recipe("resnet", 3000, 32, width=64)
+_CONTROL = replace(_RESNET, steps=4000, width=32, photos=POOL // 4)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
     "shapes/resnet": _RESNET,
-    "shapes/resnet-noise": replace(_RESNET, steps=3000, noise=(0.0, 1.0)),
+    "shapes/resnet-noise": replace(_RESNET, steps=9000, noise=(0.0, 1.0)),
     "shapes/control-shape": replace(_CONTROL, world=ShapesWorld(texture_reliability=0.0)),
     "shapes/control-texture": replace(_CONTROL, world=ShapesWorld(shape_reliability=0.0)),
 }
@@ -74,14 +74,15 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = Photos(plan.world, plan.photos, cache)
     checkpoint = out.with_name(out.name + ".checkpoint")
+    bound = json.dumps(asdict(plan))
     saved: Any
     if plan.kind == "pixel":
         saved = pipeline(plan.seed, width=plan.width, patch_size=8, trunk_depth=1, text_depth=3)
-        seconds = train_pixel(saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, label=model)
+        seconds = train_pixel(saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, label=model, recipe=bound)
     else:
         saved = resnet(plan.seed, plan.width)
         seconds = train_resnet(
-            saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, noise=plan.noise, label=model
+            saved, photos, plan.steps, plan.batch, plan.seed, checkpoint, noise=plan.noise, label=model, recipe=bound
         )
     done = _publish(model, plan, saved, seconds, out)
     checkpoint.unlink(missing_ok=True)
@@ -90,11 +91,14 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
 
 def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
     """Write weights, preprocessing, temperature and card into a new folder, then put it in its place."""
+    from gencls.training.resnet import MAGNIFY
+
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
     if plan.kind == "resnet":
-        half = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        side = {"height": 32 * MAGNIFY, "width": 32 * MAGNIFY}
+        half = {"size": side, "resample": 0, "magnify": MAGNIFY, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
     facts = _examine(new, model, plan.world)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))

@@ -12,9 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import BitConfig, BitForImageClassification
 
+from gencls.models.discriminative import magnified
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Photos
 from gencls.training.loop import fit
+
+#: A ResNet's first layers divide an image by four, as suits 224 px. At 32 px that would leave nothing of a texture, so each
+#: pixel is shown to the network as 2×2.
+MAGNIFY = 2
 
 
 def resnet(seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2)) -> BitForImageClassification:
@@ -34,6 +39,11 @@ def resnet(seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2)) -> 
     )
 
 
+def logits(network: BitForImageClassification, images: Tensor) -> Tensor:
+    """Images n×3×32×32 in [0, 1] (noised ones beyond it) → n×16: magnified and scaled to (x − 0.5) / 0.5."""
+    return network(magnified(images * 2 - 1, MAGNIFY)).logits.float()
+
+
 def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
     """√γ·x + √(1−γ)·ε (Jaini et al. 2024, appendix). images n×3×s×s in [0, 1], gamma n in [0, 1]."""
     gamma = gamma[:, None, None, None]
@@ -50,11 +60,11 @@ def train_resnet(
     *,
     noise: tuple[float, float] | None = None,
     label: str = "resnet",
+    recipe: str = "",
 ) -> float:
     """Train on labels by cross-entropy; returns seconds.
 
-    `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Inputs in [0, 1] are brought to
-    (x − 0.5) / 0.5 after the noise, one scale for all channels.
+    `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Noise comes before magnification.
     """
 
     def loss(step: int) -> Tensor:
@@ -63,6 +73,6 @@ def train_resnet(
         if noise is not None:
             gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(batch, generator=generator)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
-        return F.cross_entropy(network(images * 2 - 1).logits.float(), labels)
+        return F.cross_entropy(logits(network, images), labels)
 
-    return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label)
+    return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label, recipe=recipe)
