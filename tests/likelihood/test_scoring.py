@@ -82,6 +82,26 @@ def test_seed_and_key_change_the_noise_and_the_prompt_the_text() -> None:
     assert differ(_score(keys=PHOTOS.table["name"].tolist()), base) == 0
 
 
+def test_t_is_where_the_schedule_has_a_level() -> None:
+    scores = _score(plan=Exhaustive(timesteps=7))
+    np.testing.assert_array_equal(scores["t"], scores["timestep"] / 1000)
+    assert (abs(scores["t"].values - Exhaustive(timesteps=7).t) <= 0.0005).all()
+
+
+@pytest.mark.parametrize("plan", [Exhaustive(timesteps=1000), Staged(timesteps=1000, keep=(2,))])
+def test_the_end_without_image_is_left_out(plan: Exhaustive) -> None:
+    """With zero terminal SNR the last timestep shows noise alone: α is 0 there, and no score may hang on it."""
+    model = _model()
+    bars = model.pipeline.scheduler.alphas_cumprod.clone()
+    bars[-1] = 0
+    model.pipeline.scheduler.alphas_cumprod = bars
+    scores = _score(model, PHOTOS[[0]], plan=plan, classes=CLASSES[:3])
+    assert float(scores["t"].max()) == 0.998
+    assert np.isfinite(scores["log_snr"]).all()
+    assert float(scores["quadrature"].sum()) == pytest.approx(1)
+    assert answers(scores)[0] in CLASSES
+
+
 # -- noise -----------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gencls.errors import GenclsError
 from gencls.models.pixel import PixelPipeline
 from gencls.training import loop, recipes
 from gencls.training.recipes import RECIPES, recipe, train
@@ -41,6 +42,16 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch
             _run(tmp_path / "b.checkpoint", stop)
     resumed = _run(tmp_path / "b.checkpoint", None)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.checkpoint"
+    model = nn.Linear(2, 1)
+    loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="one")
+    with pytest.raises(GenclsError, match="another recipe.*delete it"):
+        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="other")
+    with pytest.raises(GenclsError, match="another recipe"):
+        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 9, checkpoint, recipe="one")
 
 
 @pytest.mark.parametrize("model", TINY)
