@@ -251,3 +251,13 @@ def test_eliminating_under_a_weighting_that_no_stage_sees_is_refused() -> None:
 def test_fewer_than_two_classes_are_refused(classes: tuple[str, ...]) -> None:
     with pytest.raises(GenclsError, match="at least two"):
         _score(classes=classes)
+
+
+def test_two_stimuli_of_one_picture_keep_their_own_noise(tmp_path: Path) -> None:
+    """The noise goes by the name: a record must not answer for a stimulus that merely looks the same."""
+    twins = PHOTOS[[0, 0]]
+    twins.table["name"] = ["one", "other"]
+    fresh = _score(stimuli=twins, record=tmp_path / "toy.zarr.zip")
+    assert differ(fresh.isel(stimulus=[0]), fresh.isel(stimulus=[1])) > 1e-3
+    again = _score(stimuli=twins[::-1], record=tmp_path / "toy.zarr.zip")
+    np.testing.assert_array_equal(again["error"], fresh["error"][::-1])

@@ -17,6 +17,7 @@ from gencls.stimuli.shapes import ShapesWorld
 from gencls.trials import from_answers
 
 WORLD = ShapesWorld()
+RESNETS = [f"shapes/{name}{seed}" for name in ("resnet", "resnet-noise") for seed in ("", "@1", "@2")]
 
 
 def _correct(model: str, stimuli: StimulusSet) -> float:
@@ -39,6 +40,14 @@ def test_where_only_texture_told_categories_apart_the_shape_bias_is_low() -> Non
     assert _bias(str(zoo.WEIGHTS / "shapes/control-texture")) < 0.1
 
 
+@pytest.mark.parametrize("cue", ["shape", "texture"])
+def test_a_control_reads_its_cue(cue: str) -> None:
+    """A bias near 0 or 1 from a network that cannot tell the cue would say nothing."""
+    other = "texture" if cue == "shape" else "shape"
+    own = ShapesWorld(**{f"{other}_reliability": 0.0})  # type: ignore[arg-type]
+    assert _correct(f"shapes/control-{cue}", own.stimuli("photos", 320)) >= 0.95
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cue", ["shape", "texture"])
 def test_the_controls_trained_again(cue: str, tmp_path: Path) -> None:
@@ -48,11 +57,7 @@ def test_the_controls_trained_again(cue: str, tmp_path: Path) -> None:
     assert bias > 0.9 if cue == "shape" else bias < 0.1
 
 
-#: Strict: once a longer training reaches it, this mark has to go.
-SHORT = pytest.mark.xfail(strict=True, reason="shapes/resnet-noise is right on 94% of photos; 99% is the aim")
-
-
-@pytest.mark.parametrize("model", ["shapes/resnet", pytest.param("shapes/resnet-noise", marks=SHORT)])
+@pytest.mark.parametrize("model", RESNETS)
 def test_the_resnets_know_the_photos(model: str) -> None:
     assert _correct(model, WORLD.stimuli("photos", 480)) >= 0.99
 
