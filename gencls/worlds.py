@@ -31,6 +31,13 @@ OOD_PLAN = Exhaustive(timesteps=8)
 #: How many stimuli of each set the shipped records hold (out of distribution: a condition).
 COUNTS = {"photos": 160, "cue-conflict": 240, "silhouette": 160, "edge": 160, "texture": 160}
 OOD_COUNT = 32
+#: Noise seeds under which the cue-conflict stimuli are on record for the models that ship.
+NOISE_SEEDS = (0, 1, 2)
+
+
+def record_name(model: str, seed: int = 0) -> str:
+    """The file of a model's record in the folder of its world and set; `seed` is of the noise."""
+    return f"{model.rpartition('/')[2].replace(':', '-')}{f'.noise{seed}' if seed else ''}.zarr.zip"
 
 
 def seeds_of(model: str) -> list[str]:
@@ -98,7 +105,7 @@ class World:
         names = list(stimuli.table["name"])
         digests = [records.stimulus_digest(s.image) for s in stimuli]
         fresh = bool(digest) and os.environ.get("GENCLS_FRESH") == "1"
-        file = f"{model.rpartition('/')[2].replace(':', '-')}.zarr.zip"
+        file = record_name(model, seed)
         cached = (
             downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound, digests)}-{file}"
         )

@@ -10,15 +10,17 @@ import pandas as pd
 import xarray as xr
 
 from gencls import categories as cats
+from gencls import metrics
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import quadrature
-from gencls.likelihood.weightings import answers, weighted
+from gencls.likelihood.weightings import answers, probabilities, weighted
+from gencls.models import zoo
 from gencls.results import Page
 from gencls.stimuli.sets import Stimulus, StimulusSet
 from gencls.worlds import World
 
-__all__ = ["Denoised", "answers", "denoise", "generative", "label", "roles", "scores", "weighted"]
+__all__ = ["Denoised", "answers", "calibration", "denoise", "generative", "label", "roles", "scores", "weighted"]
 
 
 #: What a class is to a stimulus, where it is nothing in particular.
@@ -201,6 +203,17 @@ def scores(denoised: Denoised) -> xr.Dataset:
 def names(page: Page, start: str) -> list[str]:
     """The names of a page's numbers that begin so."""
     return list(dict.fromkeys(number.name for number in page.numbers if number.name.startswith(start)))
+
+
+def calibration(seen: Seen, model: str) -> metrics.Estimate:
+    """The expected calibration error of a model's probabilities under the paper's weighting, at the temperature that training kept.
+
+    The temperature was fitted on photos of the dev split, which are not among those of `seen`.
+    """
+    scores = seen.scored[model].scores
+    odds = probabilities(scores, zoo.facts(model).get("temperature", 1.0)).values
+    right = np.array(answers(scores)) == seen.stimuli.table["category"].to_numpy(str)
+    return metrics.expected_calibration_error(odds, right)
 
 
 def checked(seen: Seen, model: str) -> str:

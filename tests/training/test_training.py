@@ -48,7 +48,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.checkpoint"
     model = nn.Linear(2, 1)
     loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="one")
-    with pytest.raises(GenclsError, match="another recipe.*delete it"):
+    with pytest.raises(GenclsError, match=r"another recipe.*delete it"):
         loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="other")
     with pytest.raises(GenclsError, match="another recipe"):
         loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 9, checkpoint, recipe="one")
