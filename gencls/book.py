@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from gencls import downloads
 from gencls.errors import GenclsError
 from gencls.results import Html, Number, Page, Prose, read_results, write_atomically
 
@@ -186,6 +187,8 @@ def execute_pages(
             raise GenclsError(f"the book has no world '{world}'; _toc.yml names: {', '.join(known)}")
     _check_profile(profile, root)
     package, done = _digest_of_package(root), []
+    for world in RECOMPUTED if fresh else ():
+        shutil.rmtree(downloads.cache_folder() / "records" / world, ignore_errors=True)
     for i, (world, chapter) in enumerate(pages, 1):
         folder = root / EXECUTED / world / chapter
         notebook = folder / f"{chapter}.ipynb"

@@ -38,7 +38,7 @@ class Recipe:
 
 
 _RESNET = Recipe("resnet", 3000, 32, width=64)
-_CONTROL = replace(_RESNET, steps=4000, width=32, photos=POOL // 4)
+_CONTROL = replace(_RESNET, steps=6000, width=48, photos=POOL // 2)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
