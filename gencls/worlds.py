@@ -35,9 +35,10 @@ OOD_COUNT = 32
 NOISE_SEEDS = (0, 1, 2)
 
 
-def record_name(model: str, seed: int = 0) -> str:
+def record_name(model: str, seed: int = 0, dtype: str = "float32") -> str:
     """The file of a model's record in the folder of its world and set; `seed` is of the noise."""
-    return f"{model.rpartition('/')[2].replace(':', '-')}{f'.noise{seed}' if seed else ''}.zarr.zip"
+    other = (f".noise{seed}" if seed else "") + (f".{dtype}" if dtype != "float32" else "")
+    return f"{model.rpartition('/')[2].replace(':', '-')}{other}.zarr.zip"
 
 
 def seeds_of(model: str) -> list[str]:
@@ -88,24 +89,27 @@ class World:
         seed: int = 0,
         prompt: str = cats.PROMPT,
         check: int = 0,
+        dtype: str = "float32",
     ) -> Scored:
         """Scores from a record where there is one, computed (and kept) where not.
 
         `check`: how many stimuli of a record are scored afresh; GenclsError if they differ from it. `GENCLS_FRESH=1` passes
-        over the shipped records of models whose weights are here (`gencls book --fresh` empties the cache first).
+        over the shipped records of models whose weights are here (`gencls book --fresh` empties the cache first). `dtype`: float32, or bfloat16, whose
+        rounding differs between processors, so that its records are neither checked nor made again unasked.
         """
         from gencls.models import zoo
 
         plan = plan or self.plan(stimuli.name)
         digest = zoo.digest(model)
         kind = "diffusion" if _is_generative(model) else "discriminative"
-        bound = records.binding(model, kind, plan, seed, prompt, stimuli.categories)
+        bound = records.binding(model, kind, plan, seed, prompt, stimuli.categories, dtype=dtype)
         if digest:
             bound["model_digest"] = digest
         names = list(stimuli.table["name"])
         digests = [records.stimulus_digest(s.image) for s in stimuli]
-        fresh = bool(digest) and os.environ.get("GENCLS_FRESH") == "1"
-        file = record_name(model, seed)
+        exact = dtype == "float32"
+        fresh = bool(digest) and exact and os.environ.get("GENCLS_FRESH") == "1"
+        file = record_name(model, seed, dtype)
         cached = (
             downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound, digests)}-{file}"
         )
@@ -117,14 +121,22 @@ class World:
                     scores = scores.isel(stimulus=rows)
                     if fresh:  # computed by an earlier chapter of this build
                         return Scored(scores, "computed", len(stimuli))
-                    checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if digest and check else 0
+                    check = check if digest and exact else 0
+                    checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if check else 0
                     return Scored(scores, "record", checked)
+        if not exact:
+            from gencls.models.numbers import training_dtype
+
+            if str(training_dtype()) != f"torch.{dtype}":
+                raise GenclsError(
+                    f"{model} on {stimuli.name}: no record in {dtype}, and this processor has no fast units for it; keep to float32"
+                )
         if not digest:
             raise GenclsError(
                 f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "
                 f"make the weights with `gencls train {model}`, or keep to the recorded parameters"
             )
-        scores = _score(stimuli, model, plan, seed, prompt, cached, digest)
+        scores = _score(stimuli, model, plan, seed, prompt, cached, digest, dtype)
         return Scored(scores, "computed", len(stimuli))
 
     def _check(
@@ -236,13 +248,20 @@ def _is_generative(model: str) -> bool:
 
 
 def _score(
-    stimuli: StimulusSet, model: str, plan: Exhaustive, seed: int, prompt: str, record: Path | None, digest: str
+    stimuli: StimulusSet,
+    model: str,
+    plan: Exhaustive,
+    seed: int,
+    prompt: str,
+    record: Path | None,
+    digest: str,
+    dtype: str = "float32",
 ) -> xr.Dataset:
     from gencls.likelihood.scoring import score
     from gencls.models import zoo
 
     return score(
-        zoo.open_model(model), stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest
+        zoo.open_model(model, dtype), stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest
     )
 
 

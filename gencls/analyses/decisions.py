@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from gencls import categories as cats
-from gencls import metrics
+from gencls import metrics, trials
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import quadrature
@@ -214,6 +214,21 @@ def calibration(seen: Seen, model: str) -> metrics.Estimate:
     odds = probabilities(scores, zoo.facts(model).get("temperature", 1.0)).values
     right = np.array(answers(scores)) == seen.stimuli.table["category"].to_numpy(str)
     return metrics.expected_calibration_error(odds, right)
+
+
+def changed(seen: Seen, model: str, dtype: str, by: str = "exp(-7t)") -> metrics.Estimate | None:
+    """The share of decisions on the stimuli of `seen` that another number type changes; None where neither a record nor fast
+    units for it are here."""
+    if model not in seen.scored:
+        return None
+    try:
+        other = seen.world.scores(seen.stimuli, model, dtype=dtype)
+    except GenclsError:
+        return None
+    kept = np.array(answers(seen.scored[model].scores, by)) == np.array(answers(other.scores, by))
+    same = trials.from_answers(model, seen.stimuli, np.where(kept, seen.stimuli.table["category"], "na").tolist())
+    share = metrics.accuracy(same)
+    return metrics.Estimate(1 - share.value, 1 - share.high, 1 - share.low, share.n, "decisions changed", share.method)
 
 
 def checked(seen: Seen, model: str) -> str:

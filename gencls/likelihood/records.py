@@ -31,7 +31,14 @@ def stimulus_digest(image: np.ndarray) -> str:
 
 
 def binding(
-    name: str, kind: str, plan: Exhaustive, seed: int, prompt: str, classes: Sequence[str], noise: float = 0.0
+    name: str,
+    kind: str,
+    plan: Exhaustive,
+    seed: int,
+    prompt: str,
+    classes: Sequence[str],
+    noise: float = 0.0,
+    dtype: str = "float32",
 ) -> dict[str, str]:
     """What scores hang on besides the stimuli and the weights. `noise`: the share that a classifier is shown its images with."""
     generative = kind == "diffusion"
@@ -40,7 +47,7 @@ def binding(
         "plan": plan.key() if generative else "",
         "seed": str(seed) if generative or noise else "",
         "prompt": prompt if generative else "",
-        "dtype": "float32",
+        "dtype": dtype,
         "noise": f"{noise:g}" if noise else "",
         "classes": "|".join(classes),
     }

@@ -65,7 +65,8 @@ def score(
     names = list(stimuli.table["name"])
     keys = names if keys is None else list(keys)
     noised = model.noise if isinstance(model, DiscriminativeModel) else 0.0
-    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised)
+    dtype = model.dtype if isinstance(model, DiffusionModel) else "float32"
+    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised, dtype)
     bound["model_digest"] = model_digest
     if record is not None and record.exists():
         old = records.read(record)

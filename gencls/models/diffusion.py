@@ -113,11 +113,12 @@ class DiffusionModel:
     pipeline : a diffusers pipeline whose class has an adapter
     name : the model's id, as records and tables show it
     budget : rows (stimulus × class) of one forward pass
+    dtype : of the network's matrix products, "float32" or "bfloat16"; noise, errors and sums stay float32 and wider
     """
 
     kind = "diffusion"
 
-    def __init__(self, pipeline: DiffusionPipeline, name: str, budget: int = 256) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, name: str, budget: int = 256, dtype: str = "float32") -> None:
         adapter = ADAPTERS.get(type(pipeline).__name__)
         if adapter is None:
             raise GenclsError(
@@ -126,6 +127,9 @@ class DiffusionModel:
             )
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one row")
+        if dtype not in ("float32", "bfloat16"):
+            raise GenclsError(f"{name}: number type {dtype!r} is not float32 or bfloat16")
+        self.dtype = dtype
         pipeline.set_progress_bar_config(disable=True)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
@@ -189,7 +193,8 @@ class DiffusionModel:
         timestep, alpha, sigma = (v.to(x0.device) for v in self.levels(t.tolist()))
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x0 + sigma * noise
-        with torch.no_grad():
+        rounded = torch.autocast(x0.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+        with torch.no_grad(), rounded:
             shared = self.adapter.shared(x_t, timestep)
             rows = tuple(part.repeat_interleave(m, 0) for part in shared)
             chosen = {name: value[classes.flatten()] for name, value in conditions.items()}

