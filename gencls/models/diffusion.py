@@ -1,13 +1,12 @@
 """A text-to-image diffusion pipeline as a classifier (Jaini et al. 2024, section 2).
 
 Noise the image, denoise it under a prompt for each class, and measure how far the reconstruction is from the image.
-`DiffusionModel` knows the mathematics of noise; an `Adapter`, one a pipeline class, knows how that pipeline is called.
+`DiffusionModel` knows the mathematics of noise; an adapter (`gencls.models.adapters`) knows how its pipeline is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,94 +14,8 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from gencls.errors import GenclsError
+from gencls.models.adapters import Condition, adapter
 from gencls.stimuli.pictures import prepare
-
-Condition = dict[str, Tensor]
-
-
-class Adapter(Protocol):
-    """How one pipeline class is called. `network` predicts the scheduler's target for n×c×h×w noised inputs."""
-
-    def __init__(self, pipeline: Any) -> None: ...
-
-    @property
-    def size(self) -> int:
-        """Pixels a side that the pipeline works at."""
-        ...
-
-    def conditions(self, prompts: Sequence[str]) -> Condition:
-        """What the network needs of each prompt; every tensor has the prompts first."""
-        ...
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Pixels n×3×s×s in [−1, 1] → what is noised (pixels, or latents)."""
-        ...
-
-    def shared(self, x_t: Tensor, timestep: Tensor) -> Any:
-        """The part of the network that does not see the prompt, run once for all classes."""
-        ...
-
-    def network(self, shared: Any, condition: Condition) -> Tensor:
-        """The prediction, from n rows of `shared` and n rows of each tensor of `condition`."""
-        ...
-
-
-class PixelAdapter:
-    """gencls's own PixelPipeline: pixels are noised, text enters in the last blocks."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-
-    @property
-    def size(self) -> int:
-        return self.pipeline.transformer.config.sample_size
-
-    def conditions(self, prompts: Sequence[str]) -> Condition:
-        return {"text": self.pipeline.encode_prompt(list(prompts))}
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        return pixels
-
-    def shared(self, x_t: Tensor, timestep: Tensor) -> tuple[Tensor, ...]:
-        return self.pipeline.transformer.trunk(x_t, timestep)
-
-    def network(self, shared: tuple[Tensor, ...], condition: Condition) -> Tensor:
-        return self.pipeline.transformer.head(*shared, condition["text"])
-
-
-class StableDiffusionAdapter:
-    """StableDiffusionPipeline (1.x, 2.x): the VAE's mean, scaled, is noised; a U-Net attends to the prompt's tokens."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-
-    @property
-    def size(self) -> int:
-        return self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor
-
-    def conditions(self, prompts: Sequence[str]) -> Condition:
-        embeddings, _ = self.pipeline.encode_prompt(
-            list(prompts), self.pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
-        return {"text": embeddings}
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        vae = self.pipeline.vae
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mean * vae.config.scaling_factor
-
-    def shared(self, x_t: Tensor, timestep: Tensor) -> tuple[Tensor, ...]:
-        return x_t, timestep
-
-    def network(self, shared: tuple[Tensor, ...], condition: Condition) -> Tensor:
-        x_t, timestep = shared
-        return self.pipeline.unet(x_t, timestep, encoder_hidden_states=condition["text"]).sample
-
-
-#: Pipeline class name → its adapter. A new pipeline needs an entry here and nothing else.
-ADAPTERS: dict[str, type[Adapter]] = {
-    "PixelPipeline": PixelAdapter,
-    "StableDiffusionPipeline": StableDiffusionAdapter,
-}
 
 
 class DiffusionModel:
@@ -119,12 +32,7 @@ class DiffusionModel:
     kind = "diffusion"
 
     def __init__(self, pipeline: DiffusionPipeline, name: str, budget: int = 256, dtype: str = "float32") -> None:
-        adapter = ADAPTERS.get(type(pipeline).__name__)
-        if adapter is None:
-            raise GenclsError(
-                f"{name}: no adapter for a {type(pipeline).__name__}; known are {', '.join(ADAPTERS)}. "
-                "The how-to 'add a model' shows the few lines that a new one takes"
-            )
+        self.adapter = adapter(pipeline, name)
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one row")
         if dtype not in ("float32", "bfloat16"):
@@ -135,13 +43,17 @@ class DiffusionModel:
             if isinstance(part, torch.nn.Module):
                 part.eval().requires_grad_(False)
         self.pipeline, self.name, self.budget = pipeline, name, budget
-        self.adapter = adapter(pipeline)
-        config = pipeline.scheduler.config
-        self.flow = "flow" in type(pipeline.scheduler).__name__.lower()
-        self.prediction = "flow" if self.flow else config.prediction_type
+        scheduler, config = pipeline.scheduler, pipeline.scheduler.config
+        self.flow = "flow" in type(scheduler).__name__.lower() or config.get("prediction_type") == "flow_prediction"
+        self.prediction = "flow" if self.flow else config.get("prediction_type")
         if self.prediction not in ("epsilon", "v_prediction", "sample", "flow"):
             raise GenclsError(
                 f"{name}: prediction type {self.prediction!r} is not epsilon, v_prediction, sample or flow"
+            )
+        if not self.flow and not hasattr(scheduler, "alphas_cumprod"):
+            raise GenclsError(
+                f"{name}: a {type(scheduler).__name__} has no table of noise levels over timesteps (alphas_cumprod); "
+                "give the pipeline the scheduler that it was trained with"
             )
         self.steps: int = config.num_train_timesteps
 
@@ -183,22 +95,30 @@ class DiffusionModel:
         with torch.no_grad():
             return self.adapter.conditions(prompts)
 
+    def predict(self, x_t: Tensor, timestep: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
+        """The network's own prediction for n noised stimuli under m classes each: n·m×c×h×w, float32.
+
+        x_t: n×c×h×w. timestep: n, as the network takes it. classes: n×m, rows of `conditions`. The part of the network that
+        does not see the prompt runs once a stimulus. Channels beyond c, a learned variance, are cut off.
+        """
+        m = classes.shape[1]
+        rounded = torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+        with torch.no_grad(), rounded:
+            shared = self.adapter.shared(x_t, timestep)
+            rows = tuple(part.repeat_interleave(m, 0) for part in shared)
+            chosen = {name: value[classes.flatten()] for name, value in conditions.items()}
+            return self.adapter.network(rows, chosen)[:, : x_t.shape[1]].float()
+
     def reconstruct(self, x0: Tensor, noise: Tensor, t: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
         """x̂₀ for n noised stimuli under m classes each: n×m×c×h×w.
 
-        x0, noise: n×c×h×w. t: n, in (0, 1). classes: n×m, rows of `conditions`. The part of the network that does not see
-        the prompt runs once a stimulus.
+        x0, noise: n×c×h×w. t: n, in (0, 1). classes: n×m, rows of `conditions`.
         """
         n, m = classes.shape
         timestep, alpha, sigma = (v.to(x0.device) for v in self.levels(t.tolist()))
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x0 + sigma * noise
-        rounded = torch.autocast(x0.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
-        with torch.no_grad(), rounded:
-            shared = self.adapter.shared(x_t, timestep)
-            rows = tuple(part.repeat_interleave(m, 0) for part in shared)
-            chosen = {name: value[classes.flatten()] for name, value in conditions.items()}
-            prediction = self.adapter.network(rows, chosen)[:, : x0.shape[1]].float()
+        prediction = self.predict(x_t, timestep, classes, conditions)
         repeated = [v.repeat_interleave(m, 0) for v in (x_t, alpha, sigma)]
         return self.denoised(repeated[0], prediction, repeated[1], repeated[2]).unflatten(0, (n, m))
 

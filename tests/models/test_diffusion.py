@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, StableDiff
 from torch import Tensor
 
 from gencls.errors import GenclsError
+from gencls.models import tiny
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.pixel import PatchTransformer, PixelPipeline
 from gencls.training.pixel import pipeline
@@ -166,39 +167,6 @@ def test_what_cannot_be_scored_is_refused(x0: Tensor) -> None:
 # -- Stable Diffusion's own class ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def stable() -> StableDiffusionPipeline:
-    """The real pipeline class, tiny and with random weights."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    parts = pipeline(0, width=64, patch_size=8, trunk_depth=1, text_depth=1)
-    torch.manual_seed(0)
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(parts.tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2,
-            num_attention_heads=4, max_position_embeddings=16,
-            bos_token_id=parts.tokenizer.bos_token_id, eos_token_id=parts.tokenizer.eos_token_id,
-        )
-    )  # fmt: skip
-    torch.nn.init.normal_(text.get_input_embeddings().weight, std=0.5)
-    unet = UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(4, 8),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32, attention_head_dim=2, norm_num_groups=2,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(4, 8), in_channels=3, out_channels=3, latent_channels=4, norm_num_groups=2,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
-    )
-    return StableDiffusionPipeline(
-        vae, text, parts.tokenizer, unet, scheduler, None, None, requires_safety_checker=False
-    )  # fmt: skip
-
-
 def _li_2023(
     pipe: StableDiffusionPipeline, image: np.ndarray, name: str, prompts: list[str], timesteps: list[int], keep: int
 ) -> tuple[np.ndarray, int]:
@@ -229,13 +197,14 @@ def _li_2023(
     return errors, min(alive, key=lambda k: means[k])
 
 
-def test_stable_diffusions_class_scores_as_li_et_al_do(stable: StableDiffusionPipeline) -> None:
+def test_stable_diffusions_class_scores_as_li_et_al_do() -> None:
     from gencls.likelihood.plans import Exhaustive, Staged
     from gencls.likelihood.scoring import score
     from gencls.likelihood.weightings import answers
     from gencls.stimuli.sets import StimulusSet
     from gencls.stimuli.shapes import ShapesWorld
 
+    stable = tiny.build("sd")
     drawn = ShapesWorld().stimuli("photos", 3)
     stimuli = StimulusSet("toy", drawn.table, lambda i: drawn[i].image, drawn.categories[:5])
     model = DiffusionModel(stable, "tiny", budget=7)
