@@ -14,14 +14,16 @@ __version__ = "0.1.0"
 __all__ = ["GenclsError", "__version__", "load", "world"]
 
 
-def load(model: str) -> Observer:
-    """An observer by its id (`gencls models` lists them) or the path of a local folder.
+def load(model: str, allow_pickles: bool = False) -> Observer:
+    """An observer by its id (`gencls models` lists them), `hf:REPO[@REVISION]` of the hub, or the path of a local folder.
+
+    `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code.
 
     >>> gencls.load("shapes/pixel").classify(images, classes=["star", "heart"])  # doctest: +SKIP
     """
     from gencls.classify import Observer
 
-    return Observer(model)
+    return Observer(model, allow_pickles)
 
 
 def world(name: str, **settings: Any) -> World:

@@ -62,9 +62,9 @@ class Classification:
 class Observer:
     """An observer by its id: a generative model or a classifier behind one door."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, allow_pickles: bool = False) -> None:
         self.id = model
-        self.model = zoo.open_model(model)
+        self.model = zoo.open_model(model, allow_pickles=allow_pickles)
 
     @property
     def classes(self) -> tuple[str, ...]:

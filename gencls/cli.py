@@ -165,7 +165,9 @@ def _mapping(text: str) -> dict[str, Any]:
 )
 def classify(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
-    model: Annotated[str, typer.Option(help="A model's id (`gencls models`) or a local folder.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option(help="A model's id (`gencls models`), hf:REPO[@REVISION], or a local folder.")
+    ] = DEFAULT_MODEL,
     classes: Annotated[
         str | None, typer.Option(help="What to choose among, with commas. [default: the model's own classes]")
     ] = None,
@@ -173,6 +175,9 @@ def classify(
         str | None, typer.Option(help="For generative models, with {} for the class. [default: A bad photo of a {}]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every score and probability as JSON.")] = False,
+    allow_pickles: Annotated[
+        bool, typer.Option("--allow-pickles", help="Take weights that are only pickles: opening one can run code.")
+    ] = False,
 ) -> None:
     """Say what is on your own images.
 
@@ -182,7 +187,7 @@ def classify(
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
-    parts, errors = _classified(paths, model, wanted, prompt)
+    parts, errors = _classified(paths, model, wanted, prompt, allow_pickles)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))
     elif parts:
@@ -197,7 +202,7 @@ def classify(
 
 
 def _classified(
-    paths: Sequence[Path], model: str, classes: list[str] | None, prompt: str | None
+    paths: Sequence[Path], model: str, classes: list[str] | None, prompt: str | None, allow_pickles: bool = False
 ) -> tuple[list[Classification], list[str]]:
     """The answers, a few images at a time, and a sentence for each image that could not be read."""
     from tqdm import tqdm
@@ -205,7 +210,7 @@ def _classified(
     import gencls
     from gencls.stimuli.pictures import read_picture
 
-    observer = gencls.load(model)
+    observer = gencls.load(model, allow_pickles)
     options: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
     parts, errors = [], []
     with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:

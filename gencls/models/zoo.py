@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gencls.errors import GenclsError
+from gencls.models import hub
 
 if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to identify one
     from gencls.models.diffusion import DiffusionModel
@@ -49,7 +50,9 @@ ENTRIES = (
 )
 
 
-def open_folder(folder: Path, name: str, dtype: str = "float32") -> DiffusionModel | DiscriminativeModel:
+def open_folder(
+    folder: Path, name: str, dtype: str = "float32", allow_pickles: bool = False
+) -> DiffusionModel | DiscriminativeModel:
     """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -59,8 +62,9 @@ def open_folder(folder: Path, name: str, dtype: str = "float32") -> DiffusionMod
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # it warns of a missing torchvision, which nothing here needs
     if (folder / "model_index.json").is_file():
-        return DiffusionModel(_pipeline(folder), name, dtype=dtype)
+        return DiffusionModel(hub.open_pipeline(folder, name, allow_pickles), name, dtype=dtype)
     if (folder / "config.json").is_file():
         return load_transformers(folder, name)
     raise GenclsError(
@@ -68,18 +72,10 @@ def open_folder(folder: Path, name: str, dtype: str = "float32") -> DiffusionMod
     )
 
 
-def _pipeline(folder: Path) -> Any:
-    from diffusers import DiffusionPipeline
-
-    from gencls.models.pixel import PixelPipeline
-
-    own = json.loads((folder / "model_index.json").read_text()).get("_class_name") == PixelPipeline.__name__
-    kind = PixelPipeline if own else DiffusionPipeline
-    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-
-
 def folder_of(model: str) -> Path | None:
-    """The folder of a shipped or local model, None where its weights are not here."""
+    """The folder of a shipped, local or already downloaded model, None where its weights are not here."""
+    if model.startswith("hf:"):
+        return hub.cached(model)
     for folder in (WEIGHTS / model, Path(model)):
         if (folder / "model_index.json").is_file() or (folder / "config.json").is_file():
             return folder
@@ -90,7 +86,7 @@ def weights_digest(folder: Path) -> str:
     """SHA-256 over a model's folder, 16 digits: what its records are bound to. Cards and what training measured do not count."""
     sha = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name != "gencls.json":
+        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.name != "gencls.json":
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
             sha.update(path.relative_to(folder).as_posix().encode() + content)
@@ -98,10 +94,11 @@ def weights_digest(folder: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def open_model(model: str, dtype: str = "float32") -> DiffusionModel | DiscriminativeModel:
-    """A model by its id: `shapes/pixel`, `pypi:efficientnet-lite0`, or the path of a local folder.
+def open_model(model: str, dtype: str = "float32", allow_pickles: bool = False) -> DiffusionModel | DiscriminativeModel:
+    """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
-    `dtype`: of a diffusion model's matrix products; a classifier's are float32.
+    `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
+    there as safetensors, too.
     """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
@@ -109,13 +106,15 @@ def open_model(model: str, dtype: str = "float32") -> DiffusionModel | Discrimin
         from gencls.models.discriminative import load_efficientnet_lite0
 
         return load_efficientnet_lite0(model)
-    folder = folder_of(model)
+    folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model)
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         known = ", ".join(entry.id for entry in ENTRIES)
-        raise GenclsError(f"no model {model!r}; known are {known}, or the path of a diffusers or transformers folder")
-    return open_folder(folder, model, dtype)
+        raise GenclsError(
+            f"no model {model!r}; known are {known}, hf:REPO of the Hugging Face hub, or the path of a diffusers or transformers folder"
+        )
+    return open_folder(folder, model, dtype, allow_pickles)
 
 
 def is_here(model: str) -> bool:
@@ -128,6 +127,8 @@ def digest(model: str) -> str:
     if model.startswith("pypi:"):
         return model
     folder = folder_of(model)
+    if folder and model.startswith("hf:"):
+        return folder.name  # the commit
     return weights_digest(folder) if folder else ""
 
 

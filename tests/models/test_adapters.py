@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import (
+    AuraFlowPipeline,
+    AuraFlowTransformer2DModel,
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+)
 from torch import Tensor
+from transformers import UMT5Config, UMT5EncoderModel
 
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import EPSILON, VELOCITY
-from gencls.models import tiny
+from gencls.models import adapters, tiny
 from gencls.models.diffusion import DiffusionModel
 
 FAMILIES = list(tiny.FAMILIES)
@@ -365,3 +374,58 @@ def test_a_scheduler_without_a_table_of_noise_levels_is_refused() -> None:
     pipe.scheduler = EDMEulerScheduler()
     with pytest.raises(GenclsError, match="EDMEulerScheduler"):
         DiffusionModel(pipe, "edm")
+
+
+# -- the how-to ------------------------------------------------------------------------------------------------------------
+
+
+def _example(words: str) -> str:
+    """The block of book/add_a_model.md that has these words."""
+    text = (Path(__file__).parents[2] / "book" / "add_a_model.md").read_text()
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if words in b)
+    return block
+
+
+def _auraflow() -> AuraFlowPipeline:
+    pieces = tiny.t5_tokenizer()
+    text = UMT5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    network = AuraFlowTransformer2DModel(
+        sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_mmdit_layers=1, num_single_dit_layers=1,
+        attention_head_dim=8, num_attention_heads=4, joint_attention_dim=32, caption_projection_dim=32,
+        pos_embed_max_size=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    pipe = AuraFlowPipeline(
+        pieces, UMT5EncoderModel(text), tiny.vae(4, scaling_factor=0.13025), network, FlowMatchEulerDiscreteScheduler()
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_the_adapter_of_the_how_to_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapters, "ADAPTERS", dict(adapters.ADAPTERS))
+    with pytest.raises(GenclsError, match="AuraFlowPipeline"):
+        DiffusionModel(_auraflow(), "auraflow")
+    example = _example("class AuraFlowAdapter")
+    assert 10 < len(example.splitlines()) < 25
+    exec(example, {})
+    model = DiffusionModel(_auraflow(), "auraflow")
+    assert model.adapter.size == 32
+    _same_calls(model)
+
+
+def test_a_class_that_only_samples_otherwise_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapters, "ADAPTERS", dict(adapters.ADAPTERS))
+    exec(_example("StableDiffusionImg2ImgPipeline"), {})
+    known = _model("sd")
+    other = StableDiffusionImg2ImgPipeline(**known.pipeline.components, requires_safety_checker=False)
+    x0, noise = _noised(known, 1)
+    asked = (x0, noise, torch.tensor([0.5]), torch.tensor([[0, 1]]))
+    ours, theirs = (m.errors(*asked, m.conditions(PROMPTS)) for m in (known, DiffusionModel(other, "other")))
+    assert torch.equal(ours, theirs)
+
+
+def test_the_how_to_lists_every_class_and_every_tiny_family() -> None:
+    text = (Path(__file__).parents[2] / "book" / "add_a_model.md").read_text()
+    assert set(re.findall(r"`(\w+Pipeline)`", text)) == set(adapters.ADAPTERS)
+    assert all(f"`{family}`" in text for family in FAMILIES)

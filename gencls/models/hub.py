@@ -1,0 +1,134 @@
+"""Models of the Hugging Face hub, `hf:REPO[@REVISION]`: fetched into the hub's own cache, found there without a network.
+
+Where to log in, and where the cache lies, is the hub's own affair: `hf auth login`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gencls.errors import GenclsError
+
+#: Parts of a pipeline that scoring never asks: neither downloaded nor loaded.
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
+#: What a classifier's folder is made of.
+_CLASSIFIER = ("*.json", "*.txt", "*.model", "*.safetensors")
+PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
+
+
+def parse(model: str) -> tuple[str, str | None]:
+    """`hf:REPO[@REVISION]` → (repository, revision or None)."""
+    match = re.fullmatch(r"hf:((?:\w[\w.-]*/)?\w[\w.-]*)(?:@(\w[\w./-]*))?", model)
+    if not match:
+        raise GenclsError(f"{model!r} is no id of the hub; write it as in hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    return match[1], match[2]
+
+
+def cached(model: str) -> Path | None:
+    """The folder of a model in the hub's cache, None where it is not (or not the revision)."""
+    if not find_spec("huggingface_hub"):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, revision = parse(model)
+    for name in ("model_index.json", "config.json"):
+        if isinstance(found := try_to_load_from_cache(repo, name, revision=revision), str):
+            return Path(found).parent
+    return None
+
+
+def fetch(model: str, allow_pickles: bool = False) -> Path:
+    """The folder of a model in the hub's cache, downloaded as far as it is not there.
+
+    A branch is looked up anew each time; without a network what the cache has of it is taken. GenclsError says in one
+    sentence why there is nothing: no such repository or revision, gated, no token, no network, only pickles.
+    """
+    from huggingface_hub import constants, errors, get_token
+
+    repo, revision = parse(model)
+    page = f"{constants.ENDPOINT}/{repo}"
+    login = "the token here was not let in" if get_token() else "no token is here: run `hf auth login`, or set HF_TOKEN"
+    try:
+        return _download(repo, revision, allow_pickles)
+    except errors.GatedRepoError as error:
+        raise GenclsError(f"{model} is gated: accept its terms at {page} and be logged in ({login})") from error
+    except errors.RevisionNotFoundError as error:
+        raise GenclsError(
+            f"{model}: {repo} has no revision {revision!r}, or no longer; see {page}/commits/main for those it has"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise GenclsError(
+            f"{model}: the hub has no {repo}, or it is private; check the name at {page} ({login})"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "log in again with `hf auth login`" if status in (401, 403) else "try again later"
+        raise GenclsError(f"{model}: {constants.ENDPOINT} answers {status}; {hint}") from error
+    except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
+        if folder := cached(model):
+            return folder
+        raise GenclsError(
+            f"{model} is not on this machine, and {constants.ENDPOINT} cannot be reached; connect, copy the cache "
+            f"({constants.HF_HUB_CACHE}) from a machine that has it, or name a local folder"
+        ) from error
+
+
+def _download(repo: str, revision: str | None, allow_pickles: bool) -> Path:
+    from diffusers import DiffusionPipeline
+    from huggingface_hub import HfApi, snapshot_download
+
+    files = {entry.rfilename for entry in HfApi().model_info(repo, revision=revision).siblings or ()}
+    pickled = any(name.endswith(PICKLES) for name in files)
+    if "model_index.json" in files:
+        safe = None if allow_pickles else True
+        unused: dict[str, Any] = dict.fromkeys(UNUSED)
+        try:
+            return Path(DiffusionPipeline.download(repo, revision=revision, use_safetensors=safe, **unused))
+        except OSError as error:
+            if pickled and not allow_pickles and "safetensors" in str(error):
+                raise only_pickles(f"hf:{repo}") from error
+            raise
+    if "config.json" not in files:
+        raise GenclsError(f"hf:{repo} has neither a model_index.json (a pipeline) nor a config.json (a classifier)")
+    if pickled and not any(name.endswith(".safetensors") for name in files) and not allow_pickles:
+        raise only_pickles(f"hf:{repo}")
+    patterns = [*_CLASSIFIER, *(f"*{end}" for end in PICKLES)] if allow_pickles else list(_CLASSIFIER)
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+
+
+def only_pickles(name: str) -> GenclsError:
+    """The refusal of weights that are only there as pickles."""
+    return GenclsError(
+        f"{name} has weights only as pickles, which can run code when they are opened; ask for safetensors, or, if you "
+        "trust who made them, allow it with --allow-pickles (they are then read as bare tensors, weights_only)"
+    )
+
+
+def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
+    """The diffusers pipeline in a folder, float32, without the parts that scoring never asks."""
+    from diffusers import DiffusionPipeline
+
+    from gencls.models.pixel import PixelPipeline
+
+    index = json.loads((folder / "model_index.json").read_text())
+    kind = PixelPipeline if index.get("_class_name") == PixelPipeline.__name__ else DiffusionPipeline
+    options: dict[str, Any] = {part: None for part in UNUSED if part in index}
+    if "safety_checker" in index:
+        options["requires_safety_checker"] = False
+    try:
+        return kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=None if allow_pickles else True, **options
+        )
+    except OSError as error:
+        if (
+            not allow_pickles
+            and "safetensors" in str(error)
+            and any(path.name.endswith(PICKLES) for path in folder.rglob("*"))
+        ):
+            raise only_pickles(name) from error
+        first = str(error).strip().splitlines()[0]
+        raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: {first}") from error
