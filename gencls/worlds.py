@@ -131,6 +131,10 @@ class World:
                 raise GenclsError(
                     f"{model} on {stimuli.name}: no record in {dtype}, and this processor has no fast units for it; keep to float32"
                 )
+        if not digest and model.startswith("hf:"):
+            zoo.open_model(model, dtype)  # downloads it, or says why not
+            if zoo.digest(model):
+                return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=dtype)
         if not digest:
             raise GenclsError(
                 f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "

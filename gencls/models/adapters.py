@@ -40,6 +40,7 @@ class Adapter:
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels n×3×s×s in [−1, 1] → what is noised: pixels, or the VAE's mean, shifted and scaled as the model has it."""
+        pixels = pixels.to(self.pipeline._execution_device)
         if not hasattr(self.pipeline, "vae"):
             return pixels
         vae = self.pipeline.vae

@@ -109,9 +109,15 @@ def server(folder: Path, pickles: Path) -> Iterator[str]:
 _ASK = """
 import json, sys
 import gencls
+from gencls.likelihood.plans import Exhaustive
 from gencls.models import zoo
 for model in sys.argv[1:]:
     try:
+        if model.startswith("world:"):
+            world = gencls.world("shapes")
+            scored = world.scores(world.stimuli("photos", 2), model.removeprefix("world:"), plan=Exhaustive(1))
+            print(json.dumps({"said": [scored.origin, scored.scores.attrs["model_digest"]]}))
+            continue
         observer = gencls.load(model.removeprefix("pickles:"), allow_pickles=model.startswith("pickles:"))
         said = [type(observer.model.pipeline).__name__, zoo.digest(observer.id), zoo.is_here(observer.id)]
     except gencls.GenclsError as error:
@@ -123,7 +129,13 @@ for model in sys.argv[1:]:
 def _ask(address: str, home: Path, *models: str, **more: str) -> list[object]:
     """What becomes of each id in a fresh process whose hub is at this address."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
+    environment |= {
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(home),
+        "GENCLS_CACHE": str(home / "gencls"),
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
     done = subprocess.run([sys.executable, "-c", _ASK, *models], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["said"] for line in done.stdout.splitlines() if line.startswith('{"said"')]
@@ -131,10 +143,11 @@ def _ask(address: str, home: Path, *models: str, **more: str) -> list[object]:
 
 def test_a_model_of_the_hub_is_fetched_and_what_cannot_be_had_is_said(server: str, tmp_path: Path) -> None:
     said = _ask(
-        server, tmp_path, "hf:me/tiny-sd", f"hf:me/tiny-sd@{COMMIT}", "hf:me/tiny-sd@gone", "hf:me/gated", "hf:me/missing",
+        server, tmp_path, "world:hf:me/tiny-sd", "hf:me/tiny-sd", f"hf:me/tiny-sd@{COMMIT}", "hf:me/tiny-sd@gone", "hf:me/gated", "hf:me/missing",
         "hf:me/private", "hf:me/broken", "hf:me/empty", "hf:me/pickles", "pickles:hf:me/pickles", "hf:me",
     )  # fmt: skip
-    ok, pinned, gone, gated, missing, private, broken, empty, refused, allowed, _ = said
+    scored, ok, pinned, gone, gated, missing, private, broken, empty, refused, allowed, _ = said
+    assert scored == ["computed", COMMIT]  # a chapter downloads what it is asked for
     assert ok == pinned == ["StableDiffusionPipeline", COMMIT, True]
     assert allowed == ok
     assert "no revision 'gone'" in gone and "/me/tiny-sd/commits/main" in gone
