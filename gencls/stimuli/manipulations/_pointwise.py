@@ -18,6 +18,7 @@ from gencls.stimuli.manipulations._images import (
     number,
     on_grey,
     pieces,
+    three_channels,
 )
 
 # False colour (Geirhos et al. 2018): linear RGB → cone responses (rows L, M, S), the cone responses to the
@@ -31,6 +32,9 @@ _CONES = np.array(
 )
 _BACKGROUND = np.array([0.20449114, 0.17225619, 0.10523047])
 _AXES = np.array([[9.27590805, 9.27590805, 0], [7.86421647, -9.33587662, 0], [-3.39709047, -3.39709047, 12.16230246]])
+
+# Equal steps of light, a power of two: so that to count in them is exact.
+_STEPS = 1 << 16
 
 
 def colour(image: np.ndarray, level: bool) -> np.ndarray:
@@ -51,7 +55,7 @@ def contrast(image: np.ndarray, level: float) -> np.ndarray:
     Raises GenclsError for images of another type, shape or range, and for levels outside [0, 1].
     """
     c = number(level, "contrast", "level", 0, 1)
-    return on_grey(image, "contrast", lambda g, rows: _contrast(g, c))
+    return on_grey(image, "contrast", contrast=c)
 
 
 def uniform_noise(image: np.ndarray, level: float, seed: Seed = 0) -> np.ndarray:
@@ -65,16 +69,19 @@ def uniform_noise(image: np.ndarray, level: float, seed: Seed = 0) -> np.ndarray
     w = number(level, "uniform-noise", "level", 0)
     generator = generators(seed, count(image), "uniform-noise")
 
+    if w == 0:
+        return on_grey(image, "uniform-noise", contrast=0.3)
+
     def noisy(g: np.ndarray, rows: slice) -> np.ndarray:
         noise = np.empty(g.shape)
         for i, plane in enumerate(noise):
             generator(rows.start + i).random(out=plane)
         noise *= 2 * w
         noise -= w
-        noise += _contrast(g, 0.3)
+        noise += g
         return noise
 
-    return on_grey(image, "uniform-noise", noisy)
+    return on_grey(image, "uniform-noise", noisy, contrast=0.3)
 
 
 def rotation(image: np.ndarray, level: int) -> np.ndarray:
@@ -87,12 +94,12 @@ def rotation(image: np.ndarray, level: int) -> np.ndarray:
         raise GenclsError(f"rotation: level is 0, 90, 180 or 270 degrees, not {level!r}")
     batch, single = as_batch(image, "rotation")
     turns = int(level) // 90
+    if not turns:
+        return on_grey(image, "rotation")
     n, height, width, _ = batch.shape
     out = np.empty((n, *((width, height) if turns % 2 else (height, width)), 3), batch.dtype)
     for rows, piece in pieces(batch, "rotation"):
-        turned = np.ascontiguousarray(np.rot90(np.clip(grey(piece), 0, 1), turns, axes=(1, 2)))
-        for channel in range(3):
-            out[rows, ..., channel] = turned
+        three_channels(np.rot90(grey(piece), turns, axes=(1, 2)), out[rows])
     return out[0] if single else out
 
 
@@ -107,18 +114,20 @@ def false_colour(image: np.ndarray, level: bool) -> np.ndarray:
     if not flag(level, "false-colour"):
         return _unchanged(image, "false-colour")
     batch, single = as_batch(image, "false-colour")
-    tables, fine, midpoints = _opponent_tables()
+    tables, nearest, midpoints = _opponent_tables()
+    nearest = nearest.astype(batch.dtype)
     out = np.empty_like(batch, order="C")
     for rows, piece in pieces(batch, "false-colour"):
-        values = np.rint(piece.reshape(-1, 3) * 255).astype(np.intp)
+        values = piece.reshape(-1, 3) * 255
+        values = np.rint(values, out=values).astype(np.intp)
         light = tables[0].take(values[:, 0], axis=0)
         light += tables[1].take(values[:, 1], axis=0)
         light += tables[2].take(values[:, 2], axis=0)
-        np.clip(light, 0, 1, out=light)
-        entries = fine.take((light * (len(fine) - 1)).astype(np.intp))
-        unclear = entries < 0
-        entries[unclear] = np.searchsorted(midpoints, light[unclear])
-        np.divide(entries.reshape(piece.shape), 255, out=out[rows])
+        np.clip(light, 0, _STEPS, out=light)
+        result = out[rows].reshape(-1, 3)
+        nearest.take(light.astype(np.intp), out=result, mode="clip")
+        unclear = result < 0
+        result[unclear] = np.searchsorted(midpoints, light[unclear]) / 255
     return out[0] if single else out
 
 
@@ -138,8 +147,8 @@ def _opponent_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The way from 8-bit values to opponent light as tables, and what finds the gamma table's nearest entry.
 
     From light to opponent light all is affine, so that it is a sum of three numbers looked up by channel
-    (3×256×3). The second table gives the entry for each of 2¹⁶ equal steps of light, −1 where a step holds a
-    midpoint of two entries.
+    (3×256×3, light 1 being 2¹⁶ steps). The second table gives the nearest entry / 255 for each step, −1 where a
+    step holds a midpoint of two entries; the third are these midpoints.
     """
     table = gamma_table()
     flip = np.linalg.inv(_AXES) @ np.diag([1.0, -1.0, -1.0]) @ _AXES
@@ -148,17 +157,10 @@ def _opponent_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tables = table[None, :, None] * matrix.T[:, None, :]
     tables[0] += shift
     midpoints = (table[:-1] + table[1:]) / 2
-    steps = 1 << 16
-    fine = np.searchsorted(midpoints, np.arange(steps + 1) / steps)
-    cells = (midpoints * steps).astype(int)
-    fine[np.concatenate([cells - 1, cells, cells + 1]).clip(0)] = -1  # the neighbours too: safe from rounding
-    return tables, fine, midpoints
-
-
-def _contrast(g: np.ndarray, c: float) -> np.ndarray:
-    g *= c
-    g += (1 - c) / 2
-    return g
+    nearest = np.searchsorted(midpoints, np.arange(_STEPS + 1) / _STEPS) / 255
+    cells = (midpoints * _STEPS).astype(int)
+    nearest[np.concatenate([cells - 1, cells, cells + 1]).clip(0)] = -1  # the neighbours too: safe from rounding
+    return tables * _STEPS, nearest, midpoints * _STEPS
 
 
 def _unchanged(image: np.ndarray, what: str) -> np.ndarray:

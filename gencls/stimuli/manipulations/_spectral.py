@@ -100,12 +100,14 @@ def phase_scrambling(image: np.ndarray, level: float, seed: Seed = 0, *, clip: b
         delta = draws.astype(np.float32)  # single precision is exact to some 1e-7 here, and twice as fast
         # The real part of the inverse keeps the conjugate-symmetric part of the spectrum: at a frequency with
         # +δᵢ stands −δⱼ at its opposite, j = half − 1 − i, and what is kept is the spectrum times (exp(iδᵢ) +
-        # exp(iδⱼ)) / 2.
-        turn = np.empty(delta.shape, np.complex64)
-        np.cos(delta, out=turn.real)
-        np.sin(delta, out=turn.imag)
-        turn = (turn + turn[:, ::-1]) * np.float32(0.5)
-        full = np.concatenate([turn, np.ones((len(g), 1), np.complex64), turn[:, ::-1].conj()], axis=1)
+        # exp(iδⱼ)) / 2, which is its own mirror image in i.
+        full = np.empty((len(g), 2 * half + 1), np.complex64)
+        turn = full[:, :half]
+        for wave, part in ((np.cos(delta), turn.real), (np.sin(delta), turn.imag)):
+            np.add(wave, wave[:, ::-1], out=part)
+            part *= np.float32(0.5)
+        full[:, half] = 1
+        np.conjugate(turn, out=full[:, half + 1 :])
         right = full.reshape(-1, *sides)[:, :, sides[1] // 2 :]  # the columns of frequency 0, 1, …
         spectrum = fft.rfft2(g.astype(np.float32))
         columns = right.shape[2]
@@ -156,11 +158,16 @@ def power_equalisation(
         # Below this stands rounding noise, whose phase means nothing: taken as 0, so that every machine gives
         # the same.
         nothing = size <= 1e-15 * g[0].size
-        own[nothing], size[nothing] = 1, 1
-        own *= amplitudes / size
-        own[:, 0, 0], mean = 0, own[:, 0, 0].real / g[0].size
+        if nothing.any():
+            own[nothing], size[nothing] = 1, 1
+        np.divide(amplitudes, size, out=size)
+        mean = own[:, 0, 0].real * size[:, 0, 0] / g[0].size
         # Without the mean, single precision is exact to some 1e-7 here.
-        return fft.irfft2(own.astype(np.complex64), s=shape, overwrite_x=True) + mean[:, None, None]
+        changed = np.empty(own.shape, np.complex64)
+        np.multiply(own.real, size, out=changed.real, casting="same_kind")
+        np.multiply(own.imag, size, out=changed.imag, casting="same_kind")
+        changed[:, 0, 0] = 0
+        return fft.irfft2(changed, s=shape, overwrite_x=True) + mean[:, None, None]
 
     return on_grey(image, "power-equalisation", equalised, clip=clip, double=True)
 
@@ -216,7 +223,7 @@ def _blur(g: np.ndarray, sigma: float) -> np.ndarray:
     side = g.shape[-1]
     matrix, radius = _gaussian_matrix(side, sigma)
     g = g.astype(np.float32, copy=False)
-    block = max(32, min(side, 2 * radius))
+    block = 32 if 3 * radius < side else side
     rows, columns = np.empty_like(g), np.empty_like(g)
     for start in range(0, side, block):
         to = slice(start, min(start + block, side))
