@@ -259,7 +259,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 def build(family: str, seed: int = 0) -> Any:
     """A pipeline of a family of `FAMILIES`, its random weights a function of the seed.
 
-    Weights are drawn wide (standard deviation 0.2 where a family would begin at zero), so that prompts and timesteps show.
+    Matrices have a standard deviation of 0.2, where some families would begin at zero, so that prompts and timesteps show.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
