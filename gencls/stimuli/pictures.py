@@ -2,8 +2,8 @@
 
 Whatever the file holds becomes H×W×3, uint8:
 
-- 16 bits a channel are scaled to 8 (grey is rounded; of colour the high byte is kept: less than one
-  level off, and less than two and a half where a 16-bit transparency is laid on white)
+- 16 bits a channel are scaled to 8 and rounded once, in a PNG after a transparency is laid on white (of
+  colour in other files the high byte is kept: less than one level off)
 - transparency is laid on white; palette, greyscale, bilevel and CMYK become RGB; colour profiles are ignored
 - the EXIF orientation is applied; of an animation or a multi-page file the first image is read
 - a side above `MAX_SIDE` is averaged down while loading, so that memory stays bounded (`MAX_BYTES`)
@@ -17,10 +17,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from gencls.errors import GenclsError
 
@@ -100,7 +100,7 @@ def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Picture:
             file.seek(0)
             try:
                 with Image.open(file) as picture:
-                    return Picture(str(path), np.asarray(_load(picture, path, max_side)), digest)
+                    return Picture(str(path), np.asarray(_load(picture, file, path, max_side)), digest)
             except UnidentifiedImageError:
                 raise GenclsError(f"{path}: not an image that Pillow can read; give a PNG or JPEG") from None
             except GenclsError:
@@ -167,7 +167,7 @@ def _our_own_limits() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _load(picture: Image.Image, path: Path, max_side: int) -> Image.Image:
+def _load(picture: Image.Image, file: BinaryIO, path: Path, max_side: int) -> Image.Image:
     width, height = picture.size
     drafted = picture.size
     if max(picture.size) > max_side:
@@ -175,16 +175,57 @@ def _load(picture: Image.Image, path: Path, max_side: int) -> Image.Image:
         picture.draft(None, (math.ceil(width * shrink), math.ceil(height * shrink)))  # JPEG: decodes at 1/2, 1/4, 1/8
         # A progressive file keeps all its coefficients while it decodes.
         drafted = (width, height) if picture.info.get("progressive") else picture.size
-    a_pixel = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(picture.mode, 4)
+    deep = _deep_mode(picture)
+    a_pixel = 12 if deep else {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(picture.mode, 4)
     if drafted[0] * drafted[1] * a_pixel > MAX_BYTES:
         raise GenclsError(
             f"{path}: {width}×{height} px would take more than {MAX_BYTES // 2**20} MiB to decode; make it smaller"
         )
     picture.load()
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))  # not before: a PNG is decoded for it
+    if deep:
+        picture = _rounded_once(picture, file, deep)
     rgb = _reduced(picture, max(1, max(picture.size) // max_side))
     rgb.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+# How Pillow reads the 16-bit samples of a PNG, of which it keeps the high bytes, and what makes it keep the low
+# ones: read as if the low byte came first; grey with transparency: read as the four bytes that it is.
+_LOW_BYTES = {"I;16B": "I;16B", "RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
+
+
+def _deep_mode(picture: Image.Image) -> str:
+    """How Pillow reads this file, if it is a PNG of 16-bit samples in colour or with transparency, or ""."""
+    tiles = picture.tile if isinstance(picture, PngImagePlugin.PngImageFile) else []
+    mode = str(tiles[0].args) if tiles else ""
+    whole = mode == "I;16B" and "transparency" not in picture.info  # plain grey, which Pillow does not cut
+    return mode if mode in _LOW_BYTES and not whole else ""
+
+
+def _rounded_once(high: Image.Image, file: BinaryIO, mode: str) -> Image.Image:
+    """The 16-bit samples of a PNG laid on white, then scaled to 8 bits; in strips."""
+    file.seek(0)
+    low = Image.open(file)
+    assert isinstance(low, PngImagePlugin.PngImageFile)
+    low.tile = [tile._replace(args=_LOW_BYTES[mode]) for tile in low.tile]
+    key = high.info.get("transparency")
+    whole = Image.new("RGB", high.size)
+    for top in range(0, high.height, 256):
+        box = (0, top, high.width, min(high.height, top + 256))
+        a, b = (np.asarray(x.crop(box)).astype(np.uint16) for x in (high, low))
+        values: np.ndarray
+        if mode == "I;16B":
+            values = a[..., None]
+        else:
+            values = b[..., ::2] << 8 | b[..., 1::2] if mode == "LA;16B" else a << 8 | b
+        if values.shape[2] in (2, 4):
+            values, alpha = values[..., :-1], values[..., -1:] / 65535
+        else:
+            alpha = np.ones(()) if key is None else (values != key).any(axis=2, keepdims=True).astype(float)
+        eight = np.rint((values * alpha + 65535 * (1 - alpha)) / 257).astype(np.uint8)
+        whole.paste(Image.fromarray(np.repeat(eight, 3 // eight.shape[2], axis=2)), box)
+    return whole
 
 
 def _reduced(picture: Image.Image, factor: int) -> Image.Image:

@@ -22,17 +22,25 @@ def noise(height: int, width: int) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), np.uint8)
 
 
-def png16(path: Path, values: np.ndarray, colour_type: int) -> Path:
-    """A 16-bit PNG written by hand (Pillow writes only greyscale ones): H×W or H×W×C uint16."""
+def png16(path: Path, values: np.ndarray, colour_type: int, transparent: tuple[int, ...] = ()) -> Path:
+    """A 16-bit PNG written by hand (Pillow writes only greyscale ones): H×W or H×W×C uint16.
+
+    Every other row is written as differences from the pixel before (filter 1), the data in several chunks.
+    """
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour_type, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    raw = values.astype(">u2").view(np.uint8).reshape(len(values), values.shape[1], -1)
+    lines = []
+    for y, row in enumerate(raw):
+        before = np.concatenate([np.zeros_like(row[:1]), row[:-1]])
+        lines.append(bytes([y % 2]) + (row - before if y % 2 else row).tobytes())
+    data = zlib.compress(b"".join(lines))
+    key = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
+    body = b"".join(chunk(b"IDAT", data[i : i + 4096]) for i in range(0, len(data), 4096))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + key + body + chunk(b"IEND", b""))
     return path
 
 
@@ -67,15 +75,33 @@ def test_every_16_bit_grey_is_rounded_to_the_nearest_of_8_bits(tmp_path: Path) -
         np.testing.assert_array_equal(got, np.repeat(np.rint(values / 257).astype(np.uint8)[..., None], 3, 2))
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4), (4, 2)])
-def test_16_bit_colour_and_alpha(tmp_path: Path, colour_type: int, channels: int) -> None:
-    values = RNG.integers(0, 65536, (20, 30, channels), np.uint16)
-    alpha = values[..., -1:] / 65535 if channels in (2, 4) else np.ones((20, 30, 1))
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (6, 4), (4, 2)])
+def test_16_bit_samples_are_laid_on_white_and_rounded_once(tmp_path: Path, colour_type: int, channels: int) -> None:
+    values = RNG.integers(0, 65536, (300, 30, channels), np.uint16)
+    values[:, 0] = [[v] * channels for v in np.linspace(0, 65535, 300).astype(np.uint16)]
+    values[0, 1:6, 0] = [128, 129, 383, 384, 65406]  # where the high byte alone would be a level off
+    alpha = values[..., -1:] / 65535 if channels in (2, 4) else np.ones((300, 30, 1))
     colour = values[..., : 3 if channels > 2 else 1] / 257
-    want = np.broadcast_to(colour * alpha + 255 * (1 - alpha), (20, 30, 3))
+    want = np.broadcast_to(colour * alpha + 255 * (1 - alpha), (300, 30, 3))
     got = read_picture(png16(tmp_path / "a.png", values, colour_type)).image
-    # The high byte stands for the colour (below 1 off) and for alpha (below 1), and the sum is rounded (0.5).
-    np.testing.assert_allclose(got, want, atol=2.5)
+    np.testing.assert_allclose(got, want, rtol=0, atol=0.5 + 1e-9)
+
+
+def test_known_16_bit_samples(tmp_path: Path) -> None:
+    samples = np.array([[[65535, 0, 255], [128, 129, 32896], [257, 514, 65406]]], np.uint16)
+    got = read_picture(png16(tmp_path / "rgb.png", samples, 2)).image
+    assert got.tolist() == [[[255, 0, 1], [0, 1, 128], [1, 2, 254]]]
+    half = np.array([[[0, 32768], [65535, 1], [1000, 65535], [1000, 0]]], np.uint16)
+    got = read_picture(png16(tmp_path / "grey.png", half, 4)).image
+    assert got[0].tolist() == [[127] * 3, [255] * 3, [4] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3)])
+def test_one_16_bit_colour_may_be_transparent(tmp_path: Path, colour_type: int, channels: int) -> None:
+    values = np.full((1, 3, channels), 1000, np.uint16)
+    values[0, 1, -1] = 1001  # the same high byte, another colour
+    path = png16(tmp_path / "a.png", values, colour_type, (1000,) * channels)
+    assert read_picture(path).image[0].tolist() == [[255] * 3, [4] * 3, [255] * 3]
 
 
 def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
