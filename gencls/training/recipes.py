@@ -38,12 +38,12 @@ class Recipe:
 
 
 _RESNET = Recipe("resnet", 3000, 32, width=64)
-_CONTROL = replace(_RESNET, steps=6000, width=48, photos=POOL // 2)
+_CONTROL = replace(_RESNET, steps=9000, width=48)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
     "shapes/resnet": _RESNET,
-    "shapes/resnet-noise": replace(_RESNET, steps=9000, noise=(0.0, 1.0)),
+    "shapes/resnet-noise": replace(_RESNET, steps=24_000, noise=(0.0, 1.0)),
     "shapes/control-shape": replace(_CONTROL, world=ShapesWorld(texture_reliability=0.0)),
     "shapes/control-texture": replace(_CONTROL, world=ShapesWorld(shape_reliability=0.0)),
 }
