@@ -38,7 +38,7 @@ class Recipe:
 
 
 _RESNET = Recipe("resnet", 3000, 32, width=64)
-_CONTROL = replace(_RESNET, steps=9000, width=48)
+_CONTROL = replace(_RESNET, steps=9000)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
