@@ -101,8 +101,7 @@ class World:
 
         plan = plan or self.plan(stimuli.name)
         digest = zoo.digest(model)
-        kind = "diffusion" if _is_generative(model) else "discriminative"
-        bound = records.binding(model, kind, plan, seed, prompt, stimuli.categories, dtype=dtype)
+        bound = records.binding(model, _kind(model), plan, seed, prompt, stimuli.categories, dtype=dtype)
         if digest:
             bound["model_digest"] = digest
         names = list(stimuli.table["name"])
@@ -244,11 +243,11 @@ def _by_observer(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(observer), part
 
 
-def _is_generative(model: str) -> bool:
+def _kind(model: str) -> str:
     from gencls.models import zoo
 
     folder = zoo.folder_of(model)
-    return (folder / "model_index.json").is_file() if folder else model.startswith("shapes/pixel")
+    return zoo.kind(folder) if folder else "diffusion" if model.startswith("shapes/pixel") else "discriminative"
 
 
 def _score(

@@ -46,7 +46,7 @@ def binding(
         "model": name,
         "plan": plan.key() if generative else "",
         "seed": str(seed) if generative or noise else "",
-        "prompt": prompt if generative else "",
+        "prompt": "" if kind == "discriminative" else prompt,
         "dtype": dtype,
         "noise": f"{noise:g}" if noise else "",
         "classes": "|".join(classes),

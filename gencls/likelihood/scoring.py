@@ -18,11 +18,11 @@ from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive, Staged, quadrature
 from gencls.likelihood.weightings import weighting
 from gencls.models.diffusion import DiffusionModel
-from gencls.models.discriminative import DiscriminativeModel
+from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
 from gencls.models.noise import noise
 from gencls.stimuli.sets import StimulusSet
 
-Model = DiffusionModel | DiscriminativeModel
+Model = DiffusionModel | DiscriminativeModel | ContrastiveModel
 
 #: Fresh scores may differ from recorded ones by this much, relative: fp32 on another processor.
 TOLERANCE = 2e-3
@@ -64,7 +64,7 @@ def score(
     plan = plan or Exhaustive()
     names = list(stimuli.table["name"])
     keys = names if keys is None else list(keys)
-    noised = model.noise if isinstance(model, DiscriminativeModel) else 0.0
+    noised = 0.0 if isinstance(model, DiffusionModel) else model.noise
     dtype = model.dtype if isinstance(model, DiffusionModel) else "float32"
     bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised, dtype)
     bound["model_digest"] = model_digest
@@ -84,7 +84,7 @@ def score(
     if isinstance(model, DiffusionModel):
         loop = _Diffusion(model, classes, prompt, plan, seed)
     else:
-        loop = _Discriminative(model, classes, seed)
+        loop = _Discriminative(model, classes, prompt, seed)
     values: list[np.ndarray | None] = [None] * len(stimuli)
     digests = []
     tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
@@ -116,6 +116,8 @@ def score(
     )
     scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
     scores.attrs.update(bound, set=stimuli.name, kind=model.kind)
+    if not isinstance(model, DiffusionModel):
+        scores.attrs.update(preprocessing=model.preprocessing, readout=model.readout)
     if isinstance(plan, Staged) and isinstance(model, DiffusionModel):
         scores.attrs["eliminated_under"] = weighting(plan.weighting).name
     if record is not None and work is not None:
@@ -198,15 +200,17 @@ class _Discriminative:
 
     chunk = 64
 
-    def __init__(self, model: DiscriminativeModel, classes: Sequence[str], seed: int) -> None:
-        self.model, self.classes, self.seed = model, classes, seed
+    def __init__(
+        self, model: DiscriminativeModel | ContrastiveModel, classes: Sequence[str], prompt: str, seed: int
+    ) -> None:
+        self.model, self.classes, self.prompt, self.seed = model, classes, prompt, seed
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         draws = None
-        if self.model.noise:
+        if isinstance(self.model, DiscriminativeModel) and self.model.noise:
             shape = (3, self.model.size, self.model.size)
             draws = torch.stack([noise(self.seed, key, self.model.noise, 0, shape) for key in keys])
-        return self.model.log_probabilities(images, self.classes, draws).astype(np.float32)
+        return self.model.log_probabilities(images, self.classes, draws, self.prompt).astype(np.float32)
 
     def dataset(self, values: np.ndarray) -> xr.Dataset:
         return xr.Dataset({"log_probability": (("stimulus", "class"), values)})

