@@ -22,8 +22,9 @@ _NUMBERED = re.compile(r"(label|class)?[ _-]?\d+", re.IGNORECASE)
 
 
 class _Class(NamedTuple):
-    """One of ImageNet-1k's thousand: its names, and its place among 1,000, 21,841 and 21,843."""
+    """One of ImageNet-1k's thousand: its label, the names in it, and its place among 1,000, 21,841 and 21,843."""
 
+    label: str
     names: frozenset[str]
     places: dict[int, int]
 
@@ -34,9 +35,16 @@ def _table() -> dict[str, _Class]:
     with (Path(__file__).parents[1] / "data" / "imagenet_labels.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
-        row["wnid"]: _Class(names(row["names"]), {1000: i} | {n: int(row[f"place_{n}"] or -1) for n in (21841, 21843)})
+        row["wnid"]: _Class(
+            row["names"], names(row["names"]), {1000: i} | {n: int(row[f"place_{n}"] or -1) for n in (21841, 21843)}
+        )
         for i, row in enumerate(rows)
     }
+
+
+def imagenet_labels() -> list[str]:
+    """ImageNet-1k's thousand labels in their order, as the hub's models write them: 'tench, Tinca tinca', …"""
+    return [entry.label for entry in _table().values()]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Pipelines of the real classes, tiny and with random weights: to try a family, or a whole run, without a download.
+"""Pipelines and classifiers of the real classes, tiny and with random weights: to try a family, or a whole run, without a download.
 
 `python -m gencls.models.tiny FAMILY FOLDER` writes one as an ordinary folder. Their answers mean nothing.
 """
@@ -17,6 +17,7 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     DDPMScheduler,
+    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -36,17 +37,37 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    ConvNextImageProcessorPil,
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    ResNetConfig,
+    ResNetForImageClassification,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
+    Siglip2Processor,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
 )
+
+from gencls.models.labels import imagenet_labels
 
 _LETTERS = [*string.ascii_lowercase, *string.digits, *".,'-"]
 _WIDTH = 32  # of every text encoder
@@ -241,6 +262,83 @@ def deepfloyd() -> IFPipeline:
     )  # fmt: skip
 
 
+# -- classifiers -----------------------------------------------------------------------------------------------------
+
+
+class Classifier:
+    """A transformers network and its processor, which are saved into one folder as on the hub."""
+
+    def __init__(self, network: Any, processor: Any) -> None:
+        self.network, self.processor = network, processor
+        self.components = {"network": network}
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write both."""
+        self.network.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+
+def resnet() -> Classifier:
+    """A ResNet with ImageNet-1k's labels: the shorter side resized, the centre cropped."""
+    config = ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16],
+        depths=[1, 1],
+        layer_type="basic",
+        id2label=dict(enumerate(imagenet_labels())),
+    )
+    size = {"shortest_edge": 32}
+    return Classifier(ResNetForImageClassification(config), ConvNextImageProcessorPil(size=size, crop_pct=0.875))
+
+
+def vit() -> Classifier:
+    """A ViT with ImageNet-1k's labels: the whole image made square."""
+    config = ViTConfig(image_size=32, patch_size=8, id2label=dict(enumerate(imagenet_labels())), **_tower())
+    return Classifier(ViTForImageClassification(config), ViTImageProcessorPil(size={"height": 32, "width": 32}))
+
+
+def clip_both() -> Classifier:
+    """CLIP with both its towers."""
+    words = clip_tokenizer()
+    text = {
+        "vocab_size": len(words), "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
+        "pad_token_id": words.pad_token_id,
+    }  # fmt: skip
+    config = CLIPConfig(
+        text_config={**_tower(), **text},
+        vision_config={**_tower(), "image_size": 32, "patch_size": 8},
+        projection_dim=_WIDTH,
+    )
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return Classifier(CLIPModel(config), CLIPProcessor(processor, words))
+
+
+def siglip() -> Classifier:
+    """SigLIP with Gemma's tokenizer, as SigLIP 2 at a fixed resolution has it."""
+    words = gemma_tokenizer()
+    config = SiglipConfig(
+        text_config={**_tower(), "vocab_size": len(words), "projection_size": _WIDTH},
+        vision_config={**_tower(), "image_size": 32, "patch_size": 8},
+    )
+    processor = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    return Classifier(SiglipModel(config), SiglipProcessor(processor, words))
+
+
+def siglip_2() -> Classifier:
+    """SigLIP 2 with images of their own shape (NaFlex), up to 16 patches."""
+    words = gemma_tokenizer()
+    config = Siglip2Config(
+        text_config={**_tower(), "vocab_size": len(words), "projection_size": _WIDTH},
+        vision_config={**_tower(), "num_patches": 16, "patch_size": 8},
+    )
+    processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    return Classifier(Siglip2Model(config), Siglip2Processor(processor, words))
+
+
+def _tower() -> dict[str, int]:
+    return {"hidden_size": _WIDTH, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
 FAMILIES: dict[str, Callable[[], Any]] = {
     "sd": stable_diffusion,
     "sd2": stable_diffusion_2,
@@ -253,11 +351,16 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "pixart-sigma": pixart_sigma,
     "sana": sana,
     "deepfloyd": deepfloyd,
+    "resnet": resnet,
+    "vit": vit,
+    "clip": clip_both,
+    "siglip": siglip,
+    "siglip2": siglip_2,
 }
 
 
 def build(family: str, seed: int = 0) -> Any:
-    """A pipeline of a family of `FAMILIES`, its random weights a function of the seed.
+    """A pipeline or a classifier of a family of `FAMILIES`, its random weights a function of the seed.
 
     Matrices have a standard deviation of 0.2, where some families would begin at zero, so that prompts and timesteps show.
     """
@@ -268,7 +371,8 @@ def build(family: str, seed: int = 0) -> Any:
             for parameter in part.parameters() if isinstance(part, torch.nn.Module) else ():
                 if parameter.ndim > 1:
                     torch.nn.init.normal_(parameter, std=0.2)
-    pipeline.set_progress_bar_config(disable=True)
+    if isinstance(pipeline, DiffusionPipeline):
+        pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
