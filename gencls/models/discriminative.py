@@ -184,12 +184,23 @@ class ContrastiveModel:
         """How the outputs become classes, in words."""
         return "sigmoid of each prompt's logit, renormalised" if self.pairwise else "softmax over the prompts"
 
+    def words(self, prompts: Sequence[str]) -> Mapping[str, Tensor]:
+        """The prompts as the text tower takes them.
+
+        SigLIP's as in its training (Zhai et al. 2023; Tschannen et al. 2025, section 2.1), whatever the tokenizer's own settings are:
+        in lower case, filled up on the right to the one length, the filling not masked.
+        """
+        tokenizer, given = self.processor.tokenizer, {"return_tensors": "pt", "truncation": True}
+        if not self.pairwise:
+            return tokenizer(list(prompts), padding=True, **given)
+        length = self.network.config.text_config.max_position_embeddings
+        lower = [prompt.lower() for prompt in prompts]
+        words = tokenizer(lower, padding="max_length", max_length=length, padding_side="right", **given)
+        return {"input_ids": words["input_ids"]}
+
     def logits(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Tensor:
         """The network's own `logits_per_image`, images × prompts, float64."""
-        text: dict[str, Any] = {"padding": True, "truncation": True}
-        if self.pairwise:  # as in training: https://huggingface.co/docs/transformers/model_doc/siglip
-            text |= {"padding": "max_length", "max_length": self.network.config.text_config.max_position_embeddings}
-        words = self.processor.tokenizer(list(prompts), return_tensors="pt", **text)
+        words = self.words(prompts)
         pixels = self.processor.image_processor(
             images=list(images), return_tensors="pt", input_data_format="channels_last"
         )
