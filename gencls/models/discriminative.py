@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gencls import categories as cats
@@ -145,7 +146,7 @@ class HubClassifier(DiscriminativeModel):
             raise GenclsError(
                 f"{self.name}: noise is mixed in by gencls's own preprocessing only, not before a model's own"
             )
-        return self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        return self.processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
 
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
         found = super().logits(images, noise)
@@ -202,7 +203,7 @@ class ContrastiveModel:
         """The network's own `logits_per_image`, images × prompts, float64."""
         words = self.words(prompts)
         pixels = self.processor.image_processor(
-            images=list(images), return_tensors="pt", input_data_format="channels_last"
+            images=[Image.fromarray(image) for image in images], return_tensors="pt"
         )
         return _run(self.network, {**words, **pixels}).logits_per_image.double().cpu()
 
