@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import ViTModel, pipeline
 
 import gencls
@@ -222,6 +223,17 @@ def test_pickles_broken_folders_and_broken_numbers_are_named(folders: dict[str, 
     broken.network.classifier.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     with pytest.raises(GenclsError, match="NaN"):
         broken.log_probabilities(IMAGES, ("cat", "dog"))  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")
+def test_a_model_of_timm_says_that_it_needs_timm(tmp_path: Path) -> None:
+    """A folder as timm writes it; with timm and torchvision installed it opens like any other."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {}})
+    )
+    save_file({"fc.weight": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(GenclsError, match=r"needs a package that is not installed.*timm"):
+        gencls.load(str(tmp_path))
 
 
 # -- CLIP and SigLIP ---------------------------------------------------------------------------------------------------
