@@ -89,7 +89,7 @@ class Observer:
         ----------
         images : H×W×3 uint8 arrays, paths, or pictures read before
         classes : any that you name; a classifier must have them among its labels
-        prompt : with `{}` where the class goes (generative models)
+        prompt : with `{}` where the class goes (generative models, CLIP and its kin)
         plan, weighting, seed : which denoising errors are computed, and how they become one number (generative models)
         """
         from gencls.likelihood.scoring import score

@@ -20,9 +20,6 @@ from gencls.models.efficientnet import EfficientNetLite0
 from gencls.models.labels import outputs_behind
 from gencls.stimuli.pictures import prepare
 
-#: A model's own preprocessing: H×W×3 uint8 images → the network's arguments by name.
-Processor = Callable[[Sequence[np.ndarray]], Mapping[str, Tensor]]
-
 
 class DiscriminativeModel:
     """A classifier whose labels are the classes themselves, or ImageNet's.
@@ -86,16 +83,16 @@ class DiscriminativeModel:
         other.how, other.name = "sum", f"{self.name} (sum)"
         return other
 
-    def inputs(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Mapping[str, Tensor]:
-        """H×W×3 uint8 images → the network's arguments by name. `noise`: n×3×s×s, mixed in as `self.noise` says."""
+    def output(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Any:
+        """The network's own output for H×W×3 uint8 images. `noise`: n×3×s×s, mixed in as `self.noise` says."""
         pixels = torch.from_numpy(np.stack([prepare(image, self.size) for image in images])).permute(0, 3, 1, 2).float()
         if self.noise and noise is not None:
             pixels = 255 * ((1 - self.noise) ** 0.5 * pixels / 255 + self.noise**0.5 * noise)
-        return {"": magnified((pixels - self.mean) / self.std, self.magnify)}
+        return _run(self.network, magnified((pixels - self.mean) / self.std, self.magnify))
 
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
-        """The network's own output, n×labels, float64."""
-        output = _run(self.network, self.inputs(images, noise))
+        """The network's logits, n×labels, float64."""
+        output = self.output(images, noise)
         return (output.logits if hasattr(output, "logits") else output).double().cpu()
 
     def log_probabilities(
@@ -140,13 +137,13 @@ class HubClassifier(DiscriminativeModel):
     def preprocessing(self) -> str:
         return _told(self.processor)
 
-    def inputs(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Mapping[str, Tensor]:
-        """The image processor's, from whole images."""
+    def output(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Any:
+        """The network's own output for whole images, as the image processor makes them ready."""
         if self.noise:
             raise GenclsError(
                 f"{self.name}: noise is mixed in by gencls's own preprocessing only, not before a model's own"
             )
-        return self.processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
+        return _run(self.network, **self.processor(images=_pictures(images), return_tensors="pt"))
 
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
         found = super().logits(images, noise)
@@ -202,10 +199,8 @@ class ContrastiveModel:
     def logits(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Tensor:
         """The network's own `logits_per_image`, images × prompts, float64."""
         words = self.words(prompts)
-        pixels = self.processor.image_processor(
-            images=[Image.fromarray(image) for image in images], return_tensors="pt"
-        )
-        return _run(self.network, {**words, **pixels}).logits_per_image.double().cpu()
+        pixels = self.processor.image_processor(images=_pictures(images), return_tensors="pt")
+        return _run(self.network, **words, **pixels).logits_per_image.double().cpu()
 
     def log_probabilities(
         self,
@@ -224,13 +219,15 @@ def magnified(images: Tensor, times: int) -> Tensor:
     return images.repeat_interleave(times, -1).repeat_interleave(times, -2) if times > 1 else images
 
 
-def _run(network: torch.nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """The network's output without gradients, where the network lies. An argument without a name is the first."""
+def _run(network: torch.nn.Module, *inputs: Tensor, **named: Tensor) -> Any:
+    """The network's output without gradients, where the network lies."""
     device = next(network.parameters()).device
-    given = {name: value.to(device) for name, value in inputs.items()}
-    first = [given.pop("")] if "" in given else []
     with torch.no_grad():
-        return network(*first, **given)
+        return network(*(v.to(device) for v in inputs), **{name: v.to(device) for name, v in named.items()})
+
+
+def _pictures(images: Sequence[np.ndarray]) -> list[Image.Image]:
+    return [Image.fromarray(image) for image in images]
 
 
 def _finite(values: Tensor, name: str) -> np.ndarray:
@@ -274,7 +271,7 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
         processor = _named(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
     size, magnify = own["size"], own.get("magnify", 1)
-    return DiscriminativeModel(
+    model = DiscriminativeModel(
         network,
         name,
         [labels[i] for i in sorted(labels)],
@@ -283,6 +280,8 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
         std=255 * own["image_std"][0],
         magnify=magnify,
     )
+    model.behind = outputs_behind(labels, name)
+    return model
 
 
 def load_contrastive(folder: Path, name: str, allow_pickles: bool = False) -> ContrastiveModel:
@@ -323,11 +322,16 @@ def _named(load: Callable[[], Any], folder: Path, name: str) -> Any:
     try:
         return load()
     except ImportError as error:
-        first = str(error).strip().splitlines()[0]
-        raise GenclsError(f"{name} needs a package that is not installed: {first}") from error
+        raise GenclsError(f"{name} needs a package that is not installed: {_first(error)}") from error
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GenclsError(f"{name}: {folder} is no image classifier that transformers can open: {first}") from error
+        raise GenclsError(
+            f"{name}: {folder} is no image classifier that transformers can open: {_first(error)}"
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    """The first sentence of what another library says."""
+    return " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
 
 
 def load_efficientnet_lite0(name: str) -> DiscriminativeModel:

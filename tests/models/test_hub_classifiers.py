@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import ViTModel, pipeline
+from transformers import SiglipProcessor, SiglipTokenizer, ViTModel, pipeline
 
 import gencls
 from gencls import categories as cats
@@ -198,6 +198,29 @@ def test_labels_of_its_own_are_its_classes(tmp_path: Path) -> None:
         observer.model.summed()  # type: ignore[union-attr]
 
 
+def test_a_classifier_trained_here_on_some_of_imagenets_classes_answers_with_categories(tmp_path: Path) -> None:
+    """With gencls's own preprocessing, as `gencls train` writes it."""
+    made = tiny.build("resnet")
+    labels = dict(enumerate(["n02123045", "n02504458", "n01443537", "n02123394"]))
+    config = type(made.network.config)(
+        embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", id2label=labels
+    )
+    network = type(made.network)(config)
+    network.save_pretrained(tmp_path)
+    half = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(half))
+    observer = gencls.load(str(tmp_path))
+    assert observer.classes == ("cat", "elephant")
+    square = IMAGES[0][:32, :32]
+    with torch.no_grad():
+        pixels = torch.from_numpy(square).permute(2, 0, 1)[None].float() / 127.5 - 1
+        p = network.eval()(pixels).logits.double().softmax(1)[0].numpy()
+    mean = np.array([(p[0] + p[3]) / 2, p[1]])
+    found = observer.classify([square])
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities.to_numpy()[0], mean / mean.sum(), rtol=1e-5)
+
+
 def test_a_network_without_its_classifying_weights_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     network = tiny.build("vit")
     ViTModel(network.network.config).save_pretrained(tmp_path)  # a backbone: the head would be random
@@ -294,6 +317,39 @@ def test_any_classes_and_prompt_and_records_know_the_prompt(folders: dict[str, P
     np.testing.assert_array_equal(first["log_probability"], again["log_probability"])
     with pytest.raises(GenclsError, match="was made with prompt"):
         score(observer.model, stimuli, prompt="A {}", record=tmp_path / "r.zarr.zip", progress=False)
+
+
+def test_siglips_first_tokenizer_is_asked_as_it_was_trained(tmp_path: Path) -> None:
+    """Lower case, no punctuation, 64 tokens, filled up with the end token; from a sentencepiece model made here."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    pytest.importorskip("google.protobuf")
+    sentences = ["a bad photo of a dog", "a quick brown fox jumps over the lazy cat"] * 20
+    with (tmp_path / "spiece.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=file, vocab_size=30, minloglevel=2
+        )
+    made = tiny.build("siglip")
+    words = SiglipTokenizer(str(tmp_path / "spiece.model"))
+    SiglipProcessor(made.processor.image_processor, words).save_pretrained(tmp_path / "siglip")
+    made.network.save_pretrained(tmp_path / "siglip")
+    model = zoo.open_folder(tmp_path / "siglip", "siglip")
+    assert isinstance(model, ContrastiveModel)
+    given = model.words(["A bad Photo, of a dog."])
+    pieces = words("a bad photo of a dog")["input_ids"]
+    assert given.keys() == {"input_ids"} and len(pieces) > 6
+    assert given["input_ids"].tolist() == [pieces + [words.pad_token_id] * (64 - len(pieces))]
+
+
+def test_a_world_scores_it_and_finds_its_record_again(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path))
+    world = gencls.world("shapes")
+    stimuli = world.stimuli("photos", 2)
+    first, again = (world.scores(stimuli, str(folders["clip"])) for _ in range(2))
+    assert (first.origin, again.origin) == ("computed", "record")
+    np.testing.assert_array_equal(first.scores["log_probability"], again.scores["log_probability"])
+    assert world.scores(stimuli, str(folders["clip"]), prompt="A {}").origin == "computed"
 
 
 def test_a_fine_tuned_clip_is_a_classifier_and_clip_itself_is_not(tmp_path: Path) -> None:
