@@ -94,7 +94,7 @@ def denoise(model: str, stimuli: StimulusSet, t: Sequence[float], prompt: str = 
 
     network = gencls.load(model).model
     if not isinstance(network, DiffusionModel):
-        raise GenclsError(f"{model} is a classifier and reconstructs nothing; name a diffusion model")
+        raise GenclsError(f"{model} is no diffusion model and reconstructs nothing; name one")
     x0 = network.encode([s.image for s in stimuli])
     if x0.shape[1] != 3:
         raise GenclsError(f"{model} works on latents, which are no pictures; name a model in pixel space")

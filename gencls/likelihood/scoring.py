@@ -17,12 +17,13 @@ from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive, Staged, quadrature
 from gencls.likelihood.weightings import weighting
+from gencls.models.autoregressive import AutoregressiveModel
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
 from gencls.models.noise import noise
 from gencls.stimuli.sets import StimulusSet
 
-Model = DiffusionModel | DiscriminativeModel | ContrastiveModel
+Model = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel
 
 #: Fresh scores may differ from recorded ones by this much, relative: fp32 on another processor.
 TOLERANCE = 2e-3
@@ -56,7 +57,7 @@ def score(
     -------
     Dataset with `error` (stimulus × class × t × draw, float32, NaN where nothing was spent) and the coordinates `t` (timestep /
     num_train_timesteps; ends where α or σ is 0 are left out), `timestep`, `log_snr`, `quadrature` (the share of (0, 1) of each t), or, for a classifier, `log_probability`
-    (stimulus × class); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
+    (stimulus × class), or, for an autoregressive model, `log_likelihood` (stimulus × class × token; `row` and `column` of each token); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
     """
     classes = list(stimuli.categories if classes is None else classes)
     if len(set(classes)) < 2 or len(set(classes)) != len(classes):
@@ -65,7 +66,7 @@ def score(
     names = list(stimuli.table["name"])
     keys = names if keys is None else list(keys)
     noised = 0.0 if isinstance(model, DiffusionModel) else model.noise
-    dtype = model.dtype if isinstance(model, DiffusionModel) else "float32"
+    dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
     bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised, dtype)
     bound["model_digest"] = model_digest
     if record is not None and record.exists():
@@ -80,9 +81,11 @@ def score(
         if len(rows) == len(stimuli) and keys == names:
             return old.isel(stimulus=rows)
     work = records.Work(record) if record is not None else None
-    loop: _Diffusion | _Discriminative
+    loop: _Diffusion | _Autoregressive | _Discriminative
     if isinstance(model, DiffusionModel):
         loop = _Diffusion(model, classes, prompt, plan, seed)
+    elif isinstance(model, AutoregressiveModel):
+        loop = _Autoregressive(model, classes, prompt)
     else:
         loop = _Discriminative(model, classes, prompt, seed)
     values: list[np.ndarray | None] = [None] * len(stimuli)
@@ -195,6 +198,25 @@ class _Diffusion:
         )
 
 
+class _Autoregressive:
+    """Log-likelihoods of every image token of a few stimuli at a time."""
+
+    chunk = 8
+
+    def __init__(self, model: AutoregressiveModel, classes: Sequence[str], prompt: str) -> None:
+        self.model, self.prompts = model, model.read(cats.prompts(classes, prompt))
+
+    def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
+        return self.model.log_likelihoods(self.model.encode(images), self.prompts)
+
+    def dataset(self, values: np.ndarray) -> xr.Dataset:
+        row, column = np.indices(self.model.grid).reshape(2, -1)
+        return xr.Dataset(
+            {"log_likelihood": (("stimulus", "class", "token"), values)},
+            coords={"row": ("token", row), "column": ("token", column)},
+        )
+
+
 class _Discriminative:
     """Log-probabilities of a few stimuli at a time."""
 
@@ -218,7 +240,7 @@ class _Discriminative:
 
 def differ(fresh: xr.Dataset, old: xr.Dataset) -> float:
     """The largest relative difference between fresh scores and those on record (same stimuli)."""
-    name = "error" if "error" in fresh else "log_probability"
+    name = next(name for name in ("error", "log_likelihood", "log_probability") if name in fresh)
     a, b = fresh[name].values.astype(float), old[name].values.astype(float)
     scale = np.nanmax(np.abs(b)) * 1e-3
     return float(np.nanmax(np.abs(a - b) / (np.abs(b) + scale)))

@@ -75,8 +75,11 @@ def weighted(scores: xr.Dataset, by: str | Weighting | Function = "exp(-7t)") ->
     """One number a class: stimulus × class, lower is better; NaN where a plan dropped the class.
 
     Draws are averaged, then timesteps by w(t) times the share of (0, 1) that each stands for. Scores of a discriminative
-    model have no timestep: minus their log-probabilities come back whatever the weighting.
+    model have no timestep: minus their log-probabilities come back whatever the weighting, and of an autoregressive model minus the
+    sum of its tokens' log-likelihoods.
     """
+    if "log_likelihood" in scores:
+        return -scores["log_likelihood"].astype("float64").sum("token")
     if "log_probability" in scores:
         return -scores["log_probability"]
     w = weighting(by)

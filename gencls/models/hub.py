@@ -16,7 +16,7 @@ from gencls.errors import GenclsError
 #: Parts of a pipeline that scoring never asks: neither downloaded nor loaded.
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 #: What a classifier's folder is made of.
-_CLASSIFIER = ("*.json", "*.txt", "*.model", "*.safetensors")
+_CLASSIFIER = ("*.jinja", "*.json", "*.txt", "*.model", "*.safetensors")
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 
 

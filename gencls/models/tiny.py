@@ -68,6 +68,7 @@ from transformers import (
 )
 
 from gencls.models.labels import imagenet_labels
+from gencls.models.tiny_autoregressive import emu3, janus
 
 _LETTERS = [*string.ascii_lowercase, *string.digits, *".,'-"]
 _WIDTH = 32  # of every text encoder
@@ -356,6 +357,8 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "clip": clip_both,
     "siglip": siglip,
     "siglip2": siglip_2,
+    "janus": lambda: Classifier(*janus()),
+    "emu3": lambda: Classifier(*emu3()),
 }
 
 

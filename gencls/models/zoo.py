@@ -14,13 +14,16 @@ from gencls.errors import GenclsError
 from gencls.models import hub
 
 if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to identify one
+    from gencls.models.autoregressive import AutoregressiveModel
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
 
-    Model: TypeAlias = DiffusionModel | DiscriminativeModel | ContrastiveModel
+    Model: TypeAlias = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-#: The `model_type` in config.json of models that compare an image with prompts.
+#: The `model_type` in config.json of text-to-image models that write an image token by token.
+AUTOREGRESSIVE = ("emu3", "janus")
+#: … and of models that compare an image with prompts.
 CONTRASTIVE = ("align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip", "siglip2")
 
 
@@ -55,7 +58,7 @@ ENTRIES = (
 
 
 def open_folder(folder: Path, name: str, dtype: str = "float32", allow_pickles: bool = False) -> Model:
-    """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier or CLIP (config.json)."""
+    """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier, CLIP, Janus or Emu3 (config.json)."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -67,6 +70,10 @@ def open_folder(folder: Path, name: str, dtype: str = "float32", allow_pickles: 
     transformers_logging.set_verbosity_error()  # it warns of a missing torchvision, which nothing here needs
     if (folder / "model_index.json").is_file():
         return DiffusionModel(hub.open_pipeline(folder, name, allow_pickles), name, dtype=dtype)
+    if (folder / "config.json").is_file() and kind(folder) == "autoregressive":
+        from gencls.models.autoregressive import load_autoregressive
+
+        return load_autoregressive(folder, name, allow_pickles, dtype)
     if (folder / "config.json").is_file():
         load = load_contrastive if kind(folder) == "contrastive" else load_transformers
         return load(folder, name, allow_pickles)
@@ -76,10 +83,12 @@ def open_folder(folder: Path, name: str, dtype: str = "float32", allow_pickles: 
 
 
 def kind(folder: Path) -> str:
-    """What the model in a folder is, by its index: `diffusion`, `contrastive` (CLIP and its kin) or `discriminative`."""
+    """What the model in a folder is: `diffusion`, `autoregressive` (Janus, Emu3), `contrastive` (CLIP and its kin) or `discriminative`."""
     if (folder / "model_index.json").is_file():
         return "diffusion"
     config = json.loads((folder / "config.json").read_text())
+    if config.get("model_type") in AUTOREGRESSIVE:
+        return "autoregressive"
     classifies = any("ForImageClassification" in name for name in config.get("architectures") or ())
     return "contrastive" if config.get("model_type") in CONTRASTIVE and not classifies else "discriminative"
 
@@ -98,7 +107,7 @@ def weights_digest(folder: Path) -> str:
     """SHA-256 over a model's folder, 16 digits: what its records are bound to. Cards and what training measured do not count."""
     sha = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.name != "gencls.json":
+        if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".txt", ".model") and path.name != "gencls.json":
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
             sha.update(path.relative_to(folder).as_posix().encode() + content)
