@@ -222,14 +222,8 @@ class AutoregressiveModel:
             fed = self.adapter.embed(codes)[:, :-1]  # what follows the last token is not asked for
             after, _ = self._decode(fed, cache)
             states = torch.cat([group.last[row][:, None], after], 1)[:, self.adapter.codes.to(codes.device)]
-            return torch.cat(
-                [
-                    self._taken(*part)
-                    for part in zip(
-                        *(x.flatten(0, 1).split(_POSITIONS) for x in (states, codes[..., None])), strict=True
-                    )
-                ]
-            ).view_as(codes)
+            parts = zip(states.flatten(0, 1).split(_POSITIONS), codes.view(-1, 1).split(_POSITIONS), strict=True)
+            return torch.cat([self._taken(*part) for part in parts]).view_as(codes)
 
     def _taken(self, states: Tensor, codes: Tensor) -> Tensor:
         """States n×width and codes n×1 → log p of each code, n×1."""
