@@ -31,7 +31,7 @@ from gencls.likelihood.weightings import EPSILON, VELOCITY
 from gencls.models import adapters, tiny
 from gencls.models.diffusion import DiffusionModel
 
-FAMILIES = [f for f, made in tiny.FAMILIES.items() if str(made.__annotations__.get("return")).endswith("Pipeline")]
+FAMILIES = [f for f, made in tiny.FAMILIES.items() if made.__annotations__.get("return") not in (None, "Classifier")]
 PROMPTS = ["A bad photo of a knife", "A bad photo of a clock"]
 
 
