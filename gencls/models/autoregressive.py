@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from gencls.errors import GenclsError
-from gencls.models.discriminative import _named, _open
+from gencls.models.discriminative import open_network, opened
 from gencls.stimuli.pictures import prepare
 
 #: Positions whose logits are computed at a time: Emu3's vocabulary makes 0.7 GB of them.
@@ -247,9 +247,9 @@ def load_autoregressive(
     """An ordinary transformers folder of Janus or Emu3."""
     import transformers
 
-    config = _named(lambda: transformers.AutoConfig.from_pretrained(folder, local_files_only=True), folder, name)
-    network = _open(getattr(transformers, ADAPTERS[config.model_type][0]), folder, name, allow_pickles)
-    processor = _named(lambda: transformers.AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
+    config = opened(lambda: transformers.AutoConfig.from_pretrained(folder, local_files_only=True), folder, name)
+    network = open_network(getattr(transformers, ADAPTERS[config.model_type][0]), folder, name, allow_pickles)
+    processor = opened(lambda: transformers.AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
     if config.model_type == "janus" and not processor.chat_template:
         raise GenclsError(
             f"{name}: {folder} has no chat template, without which Janus cannot be prompted; add chat_template.jinja"

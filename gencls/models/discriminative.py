@@ -263,12 +263,12 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    network = _open(AutoModelForImageClassification, folder, name, allow_pickles)
+    network = open_network(AutoModelForImageClassification, folder, name, allow_pickles)
     labels = {int(i): str(label) for i, label in network.config.id2label.items()}
     path = folder / "preprocessor_config.json"
     own: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"image_processor_type": ""}
     if not own.keys().isdisjoint({"image_processor_type", "feature_extractor_type"}):
-        processor = _named(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
+        processor = opened(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
     size, magnify = own["size"], own.get("magnify", 1)
     model = DiscriminativeModel(
@@ -288,12 +288,12 @@ def load_contrastive(folder: Path, name: str, allow_pickles: bool = False) -> Co
     """An ordinary transformers folder of CLIP, SigLIP or their kin."""
     from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
 
-    network = _open(AutoModelForZeroShotImageClassification, folder, name, allow_pickles)
-    processor = _named(lambda: AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
+    network = open_network(AutoModelForZeroShotImageClassification, folder, name, allow_pickles)
+    processor = opened(lambda: AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
     return ContrastiveModel(network, name, processor)
 
 
-def _open(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
+def open_network(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
     """The network in a folder, float32; every weight of it must be there, so that none is left at random."""
     safe = None if allow_pickles else True
 
@@ -308,7 +308,7 @@ def _open(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
         and any(p.name.endswith(hub.PICKLES) for p in folder.iterdir())
     ):
         raise hub.only_pickles(name)
-    network, told = _named(load, folder, name)
+    network, told = opened(load, folder, name)
     if missing := [*told["missing_keys"], *told.get("mismatched_keys", ())]:
         raise GenclsError(
             f"{name}: {len(missing)} of the network's weights are not in {folder} (such as {sorted(map(str, missing))[0]}), so that its answers would be "
@@ -317,7 +317,7 @@ def _open(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
     return network
 
 
-def _named(load: Callable[[], Any], folder: Path, name: str) -> Any:
+def opened(load: Callable[[], Any], folder: Path, name: str) -> Any:
     """What `load` finds; GenclsError says in one sentence why there is nothing."""
     try:
         return load()
@@ -325,7 +325,7 @@ def _named(load: Callable[[], Any], folder: Path, name: str) -> Any:
         raise GenclsError(f"{name} needs a package that is not installed: {_first(error)}") from error
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
         raise GenclsError(
-            f"{name}: {folder} is no image classifier that transformers can open: {_first(error)}"
+            f"{name}: {folder} is no model that transformers can open: {_first(error)}"
         ) from error
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import (
+    Emu3Config,
+    Emu3ForConditionalGeneration,
+    Emu3Processor,
+    JanusConfig,
+    JanusForConditionalGeneration,
+    JanusImageProcessorPil,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 
 import gencls
 from gencls import categories as cats
@@ -34,7 +44,7 @@ from gencls.likelihood import records
 from gencls.likelihood.scoring import differ, score
 from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.models import hub, tiny, zoo
-from gencls.models.autoregressive import AutoregressiveModel
+from gencls.models.autoregressive import AutoregressiveModel, Emu3Adapter, JanusAdapter
 from gencls.stimuli.sets import StimulusSet
 
 FAMILIES = ["janus", "emu3"]
@@ -219,6 +229,21 @@ def test_an_image_is_prepared_as_generation_undoes_it(family: str) -> None:
     back = model.adapter.processor.postprocess([pixels[0].numpy()], return_tensors="PIL.Image.Image")["pixel_values"]
     assert np.abs(np.asarray(back[0]).astype(int) - image).max() <= 1
     assert "32" in model.preprocessing and "0.5" in model.preprocessing
+
+
+def test_the_page_says_what_the_real_configurations_make() -> None:
+    """Networks of the published sizes, without weights."""
+    with torch.device("meta"):
+        large = JanusForConditionalGeneration(JanusConfig())
+        words = {f"<|visual token {i:06d}|>": 151854 + i for i in range(32768)}
+        larger = Emu3ForConditionalGeneration(Emu3Config(vocabulary_map={**words, "<|extra_200|>": 151846}))
+    janus = JanusAdapter(large, SimpleNamespace(image_processor=JanusImageProcessorPil()))
+    emu3 = Emu3Adapter(larger, SimpleNamespace(image_area=Emu3Processor.image_area))
+    text = (Path(__file__).parents[2] / "book" / "add_a_model.md").read_text()
+    for adapter in (janus, emu3):
+        assert f"{adapter.grid[0]} × {adapter.grid[1]}, from {adapter.size} pixels" in text
+        assert len(adapter.codes) == math.prod(adapter.grid)
+    assert emu3.words.tolist() == list(range(151854, 151854 + 32768))
 
 
 # -- the mathematics ---------------------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ def test_pickles_broken_folders_and_broken_numbers_are_named(folders: dict[str, 
         ours, theirs = (gencls.load(str(p), allow_pickles=True) for p in (path, folders[family]))
         np.testing.assert_array_equal(ours.classify(IMAGES).weighted, theirs.classify(IMAGES).weighted)
     (tmp_path / "resnet" / "preprocessor_config.json").unlink()
-    with pytest.raises(GenclsError, match="no image classifier that transformers can open"):
+    with pytest.raises(GenclsError, match="no model that transformers can open"):
         zoo.open_folder(tmp_path / "resnet", "net", allow_pickles=True)
     broken = zoo.open_folder(folders["vit"], "vit")
     broken.network.classifier.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
