@@ -324,9 +324,7 @@ def opened(load: Callable[[], Any], folder: Path, name: str) -> Any:
     except ImportError as error:
         raise GenclsError(f"{name} needs a package that is not installed: {_first(error)}") from error
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
-        raise GenclsError(
-            f"{name}: {folder} is no model that transformers can open: {_first(error)}"
-        ) from error
+        raise GenclsError(f"{name}: {folder} is no model that transformers can open: {_first(error)}") from error
 
 
 def _first(error: Exception) -> str:
