@@ -21,6 +21,7 @@ from gencls.likelihood.scoring import differ, score
 from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.noise import noise
+from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import ShapesWorld
 from gencls.training.pixel import pipeline
 
@@ -177,6 +178,7 @@ import importlib.util
 spec = importlib.util.spec_from_file_location("scoring_tests", {file!r})
 tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
 from pathlib import Path
+from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import ShapesWorld
 photos = ShapesWorld().stimuli("photos", 40)
 tests._score(tests._model(5), photos, record=Path({record!r}), plan=tests.Exhaustive(8, 4))
@@ -255,8 +257,8 @@ def test_fewer_than_two_classes_are_refused(classes: tuple[str, ...]) -> None:
 
 def test_two_stimuli_of_one_picture_keep_their_own_noise(tmp_path: Path) -> None:
     """The noise goes by the name: a record must not answer for a stimulus that merely looks the same."""
-    twins = PHOTOS[[0, 0]]
-    twins.table["name"] = ["one", "other"]
+    table = PHOTOS.table.iloc[[0, 0]].assign(name=["one", "other"])
+    twins = StimulusSet("twins", table, lambda _: PHOTOS[0].image, PHOTOS.categories)
     fresh = _score(stimuli=twins, record=tmp_path / "toy.zarr.zip")
     assert differ(fresh.isel(stimulus=[0]), fresh.isel(stimulus=[1])) > 1e-3
     again = _score(stimuli=twins[::-1], record=tmp_path / "toy.zarr.zip")
