@@ -172,7 +172,8 @@ def classify(
         str | None, typer.Option(help="What to choose among, with commas. [default: the model's own classes]")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="For models that read text, with {} for the class. [default: A bad photo of a {}]")
+        str | None,
+        typer.Option(help="For models that read text, with {} for the class. [default: A bad photo of a {}]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every score and probability as JSON.")] = False,
     allow_pickles: Annotated[
