@@ -37,13 +37,13 @@ class Recipe:
     photos: int = POOL
 
 
-_RESNET = Recipe("resnet", 3000, 32, width=64)
+_RESNET = Recipe("resnet", 24_000, 32, width=64)
 _CONTROL = replace(_RESNET, steps=9000)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
     "shapes/resnet": _RESNET,
-    "shapes/resnet-noise": replace(_RESNET, steps=24_000, noise=(0.0, 1.0)),
+    "shapes/resnet-noise": replace(_RESNET, noise=(0.0, 1.0)),
     "shapes/control-shape": replace(_CONTROL, world=ShapesWorld(texture_reliability=0.0)),
     "shapes/control-texture": replace(_CONTROL, world=ShapesWorld(shape_reliability=0.0)),
 }
