@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, answers
-from gencls.stimuli import benchmark, manipulations
+from gencls.stimuli import benchmark, illusions, manipulations
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SETS, SHAPES, ShapesWorld
 
@@ -31,13 +32,19 @@ OOD_PLAN = Exhaustive(timesteps=8)
 #: How many stimuli of each set the shipped records hold (out of distribution: a condition).
 COUNTS = {"photos": 160, "cue-conflict": 240, "silhouette": 160, "edge": 160, "texture": 160}
 OOD_COUNT = 32
+#: … and of each kind of illusion.
+ILLUSION_COUNT = 48
+#: Further prompts under which the illusions are on record; the first two were among the captions of training.
+PROMPTS = ("the {}", "a drawing of a {}", "{}", "an outline of a {}")
 #: Noise seeds under which the cue-conflict stimuli are on record for the models that ship.
 NOISE_SEEDS = (0, 1, 2)
 
 
-def record_name(model: str, seed: int = 0, dtype: str = "float32") -> str:
+def record_name(model: str, seed: int = 0, dtype: str = "float32", prompt: str = cats.PROMPT) -> str:
     """The file of a model's record in the folder of its world and set; `seed` is of the noise."""
     other = (f".noise{seed}" if seed else "") + (f".{dtype}" if dtype != "float32" else "")
+    if prompt != cats.PROMPT:
+        other += ".prompt-" + "-".join(re.findall(r"[a-z]+", prompt.lower()))
     return f"{model.rpartition('/')[2].replace(':', '-')}{other}.zarr.zip"
 
 
@@ -108,7 +115,7 @@ class World:
         digests = [records.stimulus_digest(s.image) for s in stimuli]
         exact = dtype == "float32"
         fresh = bool(digest) and exact and os.environ.get("GENCLS_FRESH") == "1"
-        file = record_name(model, seed, dtype)
+        file = record_name(model, seed, dtype, prompt)
         cached = (
             downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound, digests)}-{file}"
         )
@@ -174,7 +181,7 @@ class Shapes(World):
 
     name = "shapes"
     categories = SHAPES
-    sets = (*SETS, *manipulations.SHAPES_LEVELS)
+    sets = (*SETS, illusions.NAME, *manipulations.SHAPES_LEVELS)
     models = ("shapes/pixel", "shapes/resnet", "shapes/resnet-noise")
     controls = ("shapes/control-shape", "shapes/control-texture")
 
@@ -184,12 +191,14 @@ class Shapes(World):
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name in SETS:
             return self.painter.stimuli(name, n or COUNTS[name])
+        if name == illusions.NAME:
+            return illusions.stimuli(self.painter, n or ILLUSION_COUNT)
         if name not in manipulations.SHAPES_LEVELS:
             return super().stimuli(name)
         return self._manipulated(name, n or OOD_COUNT)
 
     def plan(self, name: str) -> Exhaustive:
-        return PLAN if name in SETS else OOD_PLAN
+        return PLAN if name in (*SETS, illusions.NAME) else OOD_PLAN
 
     def _manipulated(self, name: str, n: int) -> StimulusSet:
         """`n` photos a condition, each under every level of one manipulation; other photos than the set `photos`."""

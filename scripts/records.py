@@ -1,4 +1,5 @@
-"""Make the shipped records of the shapes world: `python scripts/records.py MODEL…`, or (`--more`) those of other noise draws and in bfloat16.
+"""Make the shipped records of the shapes world: `python scripts/records.py MODEL…`, or (`--more`) those of other noise draws and in bfloat16,
+or (`--prompts`) those of the illusions under other prompts, or (`--set NAME`) those of one set.
 
 Weights are taken from gencls/weights, those of other training seeds (`shapes/pixel@1`) from runs/weights, where
 `gencls train` leaves them. A record that is there already is made again only where something it hangs on has changed.
@@ -6,30 +7,49 @@ Weights are taken from gencls/weights, those of other training seeds (`shapes/pi
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import gencls
+from gencls.categories import PROMPT
 from gencls.likelihood.scoring import score
 from gencls.models.zoo import WEIGHTS, open_folder, weights_digest
-from gencls.worlds import NOISE_SEEDS, RECORDS, WEIGHTS_OF_SEEDS, record_name
+from gencls.stimuli import illusions
+from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, WEIGHTS_OF_SEEDS, record_name
 
 
-def main(models: list[str], more: bool) -> None:
+def main(models: list[str], more: bool, prompts: bool, sets: list[str]) -> None:
     world = gencls.world("shapes")
-    jobs = [(name, 0, "float32") for name in world.sets]
+    jobs = [(name, 0, "float32", PROMPT) for name in sets or world.sets]
     if more:
-        jobs = [("cue-conflict", seed, "float32") for seed in NOISE_SEEDS if seed] + [("cue-conflict", 0, "bfloat16")]
+        jobs = [("cue-conflict", seed, "float32", PROMPT) for seed in NOISE_SEEDS if seed]
+        jobs += [("cue-conflict", 0, "bfloat16", PROMPT)]
+    if prompts:
+        jobs = [(illusions.NAME, 0, "float32", prompt) for prompt in PROMPTS]
     for model in models:
         folder = next(f for f in (WEIGHTS / model, WEIGHTS_OF_SEEDS / model) if f.exists())
         digest = weights_digest(folder)
-        for name, seed, dtype in jobs:
+        for name, seed, dtype, prompt in jobs:
             opened = open_folder(folder, model, dtype)
             start = time.monotonic()
-            record = RECORDS / "shapes" / name / record_name(model, seed, dtype)
-            score(opened, world.stimuli(name), plan=world.plan(name), seed=seed, record=record, model_digest=digest)
-            print(f"{model} on {name}: {time.monotonic() - start:.1f} s", flush=True)
+            record = RECORDS / "shapes" / name / record_name(model, seed, dtype, prompt)
+            score(
+                opened,
+                world.stimuli(name),
+                plan=world.plan(name),
+                seed=seed,
+                prompt=prompt,
+                record=record,
+                model_digest=digest,
+            )
+            print(f"{model} on {name} ({prompt}): {time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main([word for word in sys.argv[1:] if word != "--more"], "--more" in sys.argv)
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("models", nargs="+", metavar="MODEL")
+    options.add_argument("--more", action="store_true")
+    options.add_argument("--prompts", action="store_true")
+    options.add_argument("--set", action="append", default=[])
+    given = options.parse_args()
+    main(given.models, given.more, given.prompts, given.set)

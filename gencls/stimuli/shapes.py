@@ -252,9 +252,7 @@ class ShapesWorld:
             ground = tile if self.cover == "image" else np.uint8(0)
             layer = np.where(inside, tile + np.uint8(2), ground).astype(np.uint8)
         # layer: 0, 1 the background's two colours, 2, 3 the object's
-        blocks = layer.reshape(SIZE, _FINE, SIZE, _FINE)
-        counts = np.stack([(blocks == k).sum((1, 3), dtype=np.int32) for k in range(4)], -1)
-        return ((counts @ colours + _FINE * _FINE // 2) // (_FINE * _FINE)).astype(np.uint8)
+        return _pixels(layer, colours)
 
     def photo(self, stream: str, index: int) -> np.ndarray:
         """Photo `index` of a stream ("train", "dev", "test"): 32×32×3, uint8."""
@@ -314,6 +312,13 @@ class ShapesWorld:
         """Photos to train on: images n×32×32×3 uint8, and their categories, n, int64."""
         images = np.stack([self.photo(stream, i) for i in indices])
         return images, np.asarray([self.cues(stream, i)[0] for i in indices], np.int64)
+
+
+def _pixels(layer: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """128×128 numbers of colours → 32×32×3 uint8: every block of the fine canvas averaged."""
+    blocks = layer.reshape(SIZE, _FINE, SIZE, _FINE)
+    counts = np.stack([(blocks == k).sum((1, 3), dtype=np.int32) for k in range(4)], -1)
+    return ((counts @ colours + _FINE * _FINE // 2) // (_FINE * _FINE)).astype(np.uint8)
 
 
 def _colours(r: Sequence[int]) -> np.ndarray:
