@@ -95,7 +95,7 @@ def _kappas(
                 here = [(a, b) for a, b in members if a in correct and b in correct]
                 if not here:
                     continue
-                one = _mean([_kappa(correct[a], correct[b], weights) for a, b in here])
+                one = mean_defined([_kappa(correct[a], correct[b], weights) for a, b in here])
                 of_conditions[group].append(one)
                 e = estimate(one, weights.shape[1], "error consistency")
                 rows.append(
@@ -104,9 +104,9 @@ def _kappas(
                 )
         for group, values in of_conditions.items():
             if values:
-                by_set[group].append(_mean(values))
+                by_set[group].append(mean_defined(values))
     nothing = np.full(draws + 1, math.nan)
-    return {group: _mean(values) if values else nothing for group, values in by_set.items()}, rows
+    return {group: mean_defined(values) if values else nothing for group, values in by_set.items()}, rows
 
 
 def _cell(part: pd.DataFrame, weigh: Weights) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -127,8 +127,8 @@ def _kappa(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return kappa(np.stack([both, first - both, second - both, total - first - second + both], -1))
 
 
-def _mean(values: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean over what is defined."""
+def mean_defined(values: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """The mean over the first axis of what is defined; NaN where nothing is."""
     stacked = np.array(values)
     count = (~np.isnan(stacked)).sum(0)
     return np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), math.nan)
