@@ -13,7 +13,7 @@ import pandas as pd
 from gencls import metrics, trials
 from gencls.analyses.robustness import PEOPLE, QUICK, Answered, Weights, differences, estimate, images_of
 from gencls.errors import GenclsError
-from gencls.metrics import Estimate
+from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.agreement import kappa
 from gencls.metrics.tables import image_clusters
 from gencls.worlds import seeds_of
@@ -64,17 +64,24 @@ def consistency(
 
 
 def closeness(
-    table: pd.DataFrame, references: Sequence[str], observers: Sequence[str], draws: int = 1000, seed: int = 0
+    table: pd.DataFrame,
+    references: Sequence[str],
+    observers: Sequence[str],
+    draws: int = 1000,
+    seed: int = 0,
+    *,
+    clustered: bool = True,
 ) -> tuple[dict[str, Estimate], pd.DataFrame]:
     """How near observers err to a group, their mean κ with its members; and the differences, Holm-corrected.
 
     The group itself, under the name `each other`, is the mean over its pairs: the ceiling. Images are resampled for all
-    together. Differences: `observer_a, observer_b, value, low, high, p, p_holm`.
+    together; cue-conflict stimuli by their content and texture images, unless `clustered` is False: then as if they
+    were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`.
     """
     pairs = {o: [(o, r) for r in references if r != o] for o in observers}
     if len(references) > 1:
         pairs["each other"] = list(itertools.combinations(references, 2))
-    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed)
+    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
     counts = pd.DataFrame(rows, columns=["observer", "n"]).groupby("observer")["n"].sum()
     defined = {g: s for g, s in samples.items() if not math.isnan(s[0])}
     found = {g: estimate(s, int(counts.get(g, 0)), "error consistency") for g, s in defined.items()}
@@ -82,7 +89,11 @@ def closeness(
 
 
 def _kappas(
-    table: pd.DataFrame, pairs: Mapping[str, Sequence[tuple[str, str]]], draws: int, seed: int
+    table: pd.DataFrame,
+    pairs: Mapping[str, Sequence[tuple[str, str]]],
+    draws: int,
+    seed: int,
+    clustered: bool = True,
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """Group → overall κ and its draws (1 + draws), and one row a group and condition."""
     weigh, rows = Weights(draws, seed), list[dict[str, Any]]()
@@ -90,7 +101,7 @@ def _kappas(
     for name, of_set in table.groupby("set", sort=False):
         of_conditions: dict[str, list[np.ndarray]] = {group: [] for group in pairs}
         for condition, part in of_set.groupby("condition", sort=False):
-            correct, weights = _cell(part, weigh)
+            correct, weights = _cell(part, weigh, clustered)
             for group, members in pairs.items():
                 here = [(a, b) for a, b in members if a in correct and b in correct]
                 if not here:
@@ -109,7 +120,7 @@ def _kappas(
     return {group: mean_defined(values) if values else nothing for group, values in by_set.items()}, rows
 
 
-def _cell(part: pd.DataFrame, weigh: Weights) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _cell(part: pd.DataFrame, weigh: Weights, clustered: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """One condition: who was right on which stimulus, and the stimuli's weights (1 + draws × stimuli)."""
     right = part.assign(right=(part["object_response"] == part["category"]).astype(float))
     grid = right.pivot(index="subj", columns="stimulus", values="right")
@@ -117,7 +128,7 @@ def _cell(part: pd.DataFrame, weigh: Weights) -> tuple[dict[str, np.ndarray], np
     if not grid.shape[1]:
         raise GenclsError(f"{part['set'].iloc[0]}, {part['condition'].iloc[0]}: no stimulus was seen by all observers")
     first = part.drop_duplicates("stimulus").set_index("stimulus").loc[list(grid.columns)].reset_index()
-    clusters = image_clusters(first)
+    clusters = image_clusters(first) if clustered else None
     weights = weigh.cues(*clusters) if clusters else weigh.images(tuple(images_of(first)))
     return {str(o): row for o, row in zip(grid.index, grid.to_numpy(), strict=True)}, weights
 
@@ -132,6 +143,30 @@ def mean_defined(values: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     stacked = np.array(values)
     count = (~np.isnan(stacked)).sum(0)
     return np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), math.nan)
+
+
+def ranking(
+    table: pd.DataFrame, references: Sequence[str], observers: Sequence[str], draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """The benchmark's ranking with intervals, of the observers who answered all the sets that somebody of the group did.
+
+    Columns `observer, value, low, high, place, place_low, place_high`: the mean rank over the three measures and the place
+    in its order, with percentile intervals over draws of stimuli, the same for all. Best first. Fewer than two to rank,
+    or a group of fewer than two: an empty frame. Source: Geirhos et al. 2021, who give neither interval.
+    """
+    columns = ["observer", "value", "low", "high", "place", "place_low", "place_high"]
+    table = table[table["set"].isin(set(table.loc[table["subj"].isin(references), "set"]))]
+    conditions = metrics.kept(table).groupby("subj")[["set", "condition"]].apply(lambda t: len(t.drop_duplicates()))
+    ranked = [o for o in observers if o in conditions and conditions[o] == conditions.max() and o not in references]
+    if len(ranked) < 2 or len(references) < 2:
+        return pd.DataFrame(columns=columns)
+    found = metrics.benchmark_table(
+        table[table["subj"].isin([*references, *ranked])],
+        Bootstrap(method="percentile", draws=draws, seed=seed),
+        person=set(references).__contains__,
+    )
+    found = found.loc[ranked].rename(columns=lambda c: {"mean_rank": "value"}.get(c, c.removeprefix("mean_rank_")))
+    return found.sort_values("value", kind="stable").rename_axis("observer").reset_index()[columns]
 
 
 def shared_failures(

@@ -31,6 +31,7 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = {
 #: Sets that count as one condition.
 SINGLE = ("cue-conflict", "edge", "silhouette", "sketch", "stylized")
 MEASURES = ("accuracy_difference", "observed_consistency", "error_consistency")
+MEAN_RANK = len(MEASURES)
 PEOPLE = "people"
 THOUSAND = Bootstrap(method="percentile", draws=1000)
 
@@ -74,7 +75,8 @@ def benchmark_table(
     `trials` holds people and models over one or more sets (columns of a trial table and `set`), every model
     on every set. One row a model and one for `people` (each pair of people compared once), columns
     `accuracy_difference` (squared), `observed_consistency`, `error_consistency`, `mean_rank` (over those
-    three, models only; 1 is most human-like), `ood_accuracy`, and `_low` and `_high` of each. Every measure
+    three, models only; 1 is most human-like), `ood_accuracy`, `place` (in the order of mean ranks; ties share the better), and
+    `_low` and `_high` of each. Every measure
     is computed for one person and condition at a time, then averaged over conditions, then people, then
     sets; accuracy pools the trials of a set's kept conditions, then averages over sets. κ that is 0/0
     counts as 1, as in the reference; `undefined` says how many such entered. Intervals: percentile
@@ -97,13 +99,14 @@ def benchmark_table(
     rows = [*models, PEOPLE]
     weights = [np.ones((1, cell.correct.shape[1])) for cell in cells]
     values, undefined = _measured(cells, weights, rows, person)
-    columns = [*MEASURES, "mean_rank", "ood_accuracy"]
+    columns = [*MEASURES, "mean_rank", "ood_accuracy", "place"]
+    values = _with_places(values)
     table = pd.DataFrame(values[0], index=pd.Index(rows, name="observer"), columns=columns)
     if bootstrap is not None:
         rng = np.random.default_rng(bootstrap.seed)
         sizes = [cell.correct.shape[1] for cell in cells]
         weights = [rng.multinomial(n, np.full(n, 1 / n), size=bootstrap.draws).astype(float) for n in sizes]
-        draws, _ = _measured(cells, weights, rows, person)
+        draws = _with_places(_measured(cells, weights, rows, person)[0])
         tail = (1 - bootstrap.level) / 2
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
         for k, column in enumerate(columns):
@@ -164,6 +167,12 @@ def _measured(
     order = [pd.DataFrame(models[:, :, m]).rank(axis=1, ascending=m == 0).to_numpy() for m in range(3)]
     values[:, :-1, 3] = np.mean(order, axis=0)
     return values, undefined
+
+
+def _with_places(values: np.ndarray) -> np.ndarray:
+    """Draws × rows × columns with one more: the place in the order of mean ranks, NaN where there is none."""
+    places = pd.DataFrame(values[:, :, MEAN_RANK].round(9)).rank(axis=1, method="min").to_numpy()
+    return np.concatenate([values, places[:, :, None]], axis=2)
 
 
 def _of(cell: _Cell, names: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,85 @@
+"""The benchmark's ranking with intervals, and the naive interval beside the clustered one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gencls import figures
+from gencls.analyses import agreement
+from gencls.figures.rankings import ranking
+
+
+def made(subj: str, right: np.ndarray, set_name: str = "edge") -> pd.DataFrame:
+    """An observer's trials on `cat0-dog0`, `cat0-dog1`, …: 8 content and 6 texture images."""
+    names = [f"cat{k // 6}-dog{k % 6}" for k in range(len(right))]
+    cues = set_name == "cue-conflict"
+    return pd.DataFrame(
+        {
+            "subj": subj,
+            "object_response": np.where(right, "cat", "dog"),
+            "category": "cat",
+            "texture": "dog" if cues else "",
+            "condition": "0",
+            "stimulus": names,
+            "set": set_name,
+        }
+    )
+
+
+def flipped(right: np.ndarray, k: int) -> np.ndarray:
+    """The same answers, but for the first k right and the first k wrong ones: equal accuracy, other errors."""
+    other = right.copy()
+    other[[*np.flatnonzero(right)[:k], *np.flatnonzero(~right)[:k]]] ^= True
+    return other
+
+
+RIGHT = np.random.default_rng(1).random(48) < 0.6
+PEOPLE = ["subject-01", "subject-02"]
+PERSONS = [made(p, RIGHT) for p in PEOPLE]
+
+
+def test_a_copy_is_first_and_its_opposite_last_in_every_draw() -> None:
+    table = pd.concat([*PERSONS, made("opposite", ~RIGHT), made("copy", RIGHT), made("near", flipped(RIGHT, 4))])
+    found = agreement.ranking(table, PEOPLE, ["opposite", "copy", "near"], draws=200)
+    assert list(found["observer"]) == ["copy", "near", "opposite"]
+    copy = found.set_index("observer").loc["copy"]
+    assert copy["value"] == pytest.approx((1.5 + 1 + 1) / 3)  # as accurate as `near`, and more consistent
+    assert (copy["place"], copy["place_low"], copy["place_high"]) == (1, 1, 1)
+        "place"
+    ] == 1
+    assert found["place_low"].le(found["place"]).all() and found["place_high"].ge(found["place"]).all()
+
+
+def test_twins_share_every_place() -> None:
+    twin = flipped(RIGHT, 5)
+    table = pd.concat([*PERSONS, made("a", twin), made("b", twin), made("far", ~RIGHT)])
+    found = agreement.ranking(table, PEOPLE, ["a", "b", "far"], draws=100).set_index("observer")
+    assert found.loc["a"].equals(found.loc["b"].rename("a"))
+    assert found.loc["far", "place"] == 3
+
+
+def test_who_lacks_a_set_is_not_ranked_and_one_alone_neither() -> None:
+    second = [made(s, RIGHT, "silhouette") for s in (*PEOPLE, "a", "b")]
+    table = pd.concat([*PERSONS, *second, *(made(s, flipped(RIGHT, 3)) for s in ("a", "b", "c"))])
+    assert set(agreement.ranking(table, PEOPLE, ["a", "b", "c"], draws=20)["observer"]) == {"a", "b"}
+    assert not len(agreement.ranking(table, PEOPLE, ["a"], draws=20))
+    assert not len(agreement.ranking(table, PEOPLE[:1], ["a", "b"], draws=20))
+
+
+def test_the_naive_interval_ignores_shared_images() -> None:
+    by_content = np.repeat([True, False] * 4, 6)  # right or wrong with the content image alone
+    other = by_content.copy()
+    other[:6] ^= True
+    table = pd.concat([*(made(p, by_content, "cue-conflict") for p in PEOPLE), made("net", other, "cue-conflict")])
+    wide, narrow = (agreement.closeness(table, PEOPLE, ["net"], clustered=c)[0]["net"] for c in (True, False))
+    assert wide.value == pytest.approx(narrow.value, abs=1e-12)
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+
+
+def test_the_figure_says_the_places() -> None:
+    table = pd.concat([*PERSONS, made("opposite", ~RIGHT), made("copy", RIGHT)])
+    ax = ranking(None, agreement.ranking(table, PEOPLE, ["opposite", "copy"], draws=50))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["copy", "opposite"]
+    assert "copy 1.0, places 1 to 1; opposite 2.0, places 2 to 2" in figures.describe(ax)
