@@ -283,6 +283,36 @@ def noise_ablation(
     return panels
 
 
+def gains_by_level(
+    axes: Sequence[Axes] | np.ndarray | None,
+    frame: pd.DataFrame,
+    *,
+    x: str = "t",
+    style: Styles | None = None,
+    ylabel: str = "gain over the controls (%)",
+) -> np.ndarray:
+    """What each reading of an illusion gains over control prompts, against the noise level; the dotted line is 0, no gain.
+
+    frame : `observer` (the reading), `kind, t | log_snr, value[, low, high]`; one panel a kind, in the frame's order.
+    Returns the array of Axes.
+    """
+    frame = checked(frame, "gains_by_level", ["observer", "kind", x, "value"])
+    kinds = list(dict.fromkeys(frame["kind"]))
+    panels = new_grid(len(kinds), 3.4, 2.6, columns=2) if axes is None else np.ravel(np.asarray(axes, object))
+    if len(panels) < len(kinds):
+        raise GenclsError(f"gains_by_level: {len(kinds)} kinds but {len(panels)} Axes; give one Axes a kind")
+    look = styles(frame["observer"], style)
+    for i, (ax, kind) in enumerate(zip(panels, kinds, strict=False)):
+        said = curves(ax, frame[frame["kind"] == kind], x, look)
+        ax.axhline(0, color=INK, lw=1, ls=":", zorder=1, label="_none")
+        if x == "log_snr":
+            noise_rightwards(ax)
+        dress(ax, title=kind, xlabel=NOISE_AXIS.get(x, x), ylabel=ylabel if axes is not None or i % 2 == 0 else "")
+        say(ax, f"{ylabel.capitalize()}, {kind}, against the noise level. {said}")
+    legend(panels[0], axes is None, [(handle(look[o]), o) for o in dict.fromkeys(frame["observer"])])
+    return panels
+
+
 def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None) -> Axes:
     """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
 
