@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,8 @@ def _own(
     for model in world.models if models is None else models:
         try:
             made = gencls.load(model).classify(found, [*readings, *controls], prompt=prompt, seed=seed)
-            seen.scored[model] = Scored(made.scores, "computed", len(found))
+            columns = {c: ("stimulus", table[c].to_numpy(str)) for c in ("category", "condition", "texture")}
+            seen.scored[model] = Scored(made.scores.assign_coords(columns), "computed", len(found))
         except GenclsError as error:
             if models is not None:
                 raise
@@ -139,7 +141,7 @@ def differences(scores: xr.Dataset, by: str | Weighting = "exp(-7t)", against: s
     if against not in AGAINST:
         raise GenclsError(f"gains are against {' or '.join(AGAINST)} control, not {against!r}")
     groups = gains(scores, by).groupby(["kind", "reading"], sort=False)[against]
-    return {(str(kind), str(reading)): mean(part) for (kind, reading), part in groups}
+    return {(str(kind), str(reading)): mean(part.to_numpy()) for (kind, reading), part in groups}
 
 
 def by_level(seen: Seen, model: str, against: str = "mean") -> pd.DataFrame:
@@ -261,7 +263,7 @@ def examples(seen: Seen, each: int = 1) -> StimulusSet:
     return seen.stimuli[rows] if rows else seen.stimuli
 
 
-def label(row: Mapping[str, object]) -> str:
+def label(row: Mapping[Any, Any]) -> str:
     """How a list of stimuli names one: `vase: arrow or heart`."""
     return f"{row['condition']}: {row['category']} or {row['texture']}"
 
