@@ -40,7 +40,7 @@ class Entry:
 ENTRIES = (
     Entry("shapes/pixel", "diffusion", "text-to-image diffusion in pixel space, 32×32 (like Imagen)", "shapes"),
     Entry("shapes/resnet", "discriminative", "a ResNet with GroupNorm, same photos", "shapes"),
-    Entry("shapes/resnet-noise", "discriminative", "the same, trained with the paper's noise, and longer", "shapes"),
+    Entry("shapes/resnet-noise", "discriminative", "the same, trained with the paper's noise", "shapes"),
     Entry(
         "shapes/control-shape",
         "discriminative",

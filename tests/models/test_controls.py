@@ -17,8 +17,8 @@ from gencls.stimuli.shapes import ShapesWorld
 from gencls.trials import from_answers
 
 WORLD = ShapesWorld()
-#: Every classifier that ships; resnet-noise@2 is not trained yet.
-RESNETS = [f"shapes/{name}" for name in ("resnet", "resnet@1", "resnet@2", "resnet-noise", "resnet-noise@1")]
+#: Every classifier that ships, but the validity controls.
+RESNETS = [f"shapes/{name}" for name in ("resnet", "resnet@1", "resnet@2", "resnet-noise", "resnet-noise@1", "resnet-noise@2")]
 
 
 def _correct(model: str, stimuli: StimulusSet) -> float:
