@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from gencls.errors import GenclsError
-from gencls.models import tiny
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.pixel import PatchTransformer, PixelPipeline
 from gencls.training.pixel import pipeline
@@ -162,64 +161,3 @@ def test_what_cannot_be_scored_is_refused(x0: Tensor) -> None:
     other = type("OtherPipeline", (), {})()
     with pytest.raises(GenclsError, match="OtherPipeline"):
         DiffusionModel(other, "x")
-
-
-# -- Stable Diffusion's own class ----------------------------------------------------------------------------------------
-
-
-def _li_2023(
-    pipe: StableDiffusionPipeline, image: np.ndarray, name: str, prompts: list[str], timesteps: list[int], keep: int
-) -> tuple[np.ndarray, int]:
-    """Li et al. 2023, one network call at a time: ε-errors under shared noise, half of the timesteps for every class,
-    then the other half for the best few."""
-    from gencls.models.noise import noise
-
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-    with torch.no_grad():
-        latent = pipe.vae.encode(pixels).latent_dist.mode() * pipe.vae.config.scaling_factor
-    errors = np.full((len(prompts), len(timesteps)), np.nan)
-    alive = list(range(len(prompts)))
-    for stage in (range(0, len(timesteps), 2), range(1, len(timesteps), 2)):
-        for j in stage:
-            t = torch.tensor([timesteps[j]])
-            epsilon = noise(0, name, float(timesteps[j]), 0, tuple(latent.shape[1:]))[None]
-            noised = pipe.scheduler.add_noise(latent, epsilon, t)
-            for k in alive:
-                ids = pipe.tokenizer(
-                    prompts[k], padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt"
-                ).input_ids
-                with torch.no_grad():
-                    state = pipe.text_encoder(ids)[0]
-                    guess = pipe.unet(noised, t, encoder_hidden_states=state).sample
-                errors[k, j] = float((guess - epsilon).double().square().sum())
-        means = {k: np.nanmean(errors[k]) for k in alive}
-        alive = sorted(alive, key=lambda k: means[k])[:keep]
-    return errors, min(alive, key=lambda k: means[k])
-
-
-def test_stable_diffusions_class_scores_as_li_et_al_do() -> None:
-    from gencls.likelihood.plans import Exhaustive, Staged
-    from gencls.likelihood.scoring import score
-    from gencls.likelihood.weightings import answers
-    from gencls.stimuli.sets import StimulusSet
-    from gencls.stimuli.shapes import ShapesWorld
-
-    stable = tiny.build("sd")
-    drawn = ShapesWorld().stimuli("photos", 3)
-    stimuli = StimulusSet("toy", drawn.table, lambda i: drawn[i].image, drawn.categories[:5])
-    model = DiffusionModel(stable, "tiny", budget=7)
-    assert model.adapter.size == 32
-    staged = score(model, stimuli, plan=Staged(timesteps=6, keep=(2,), weighting="snr"), progress=False)
-    full = score(model, stimuli, plan=Exhaustive(timesteps=6), progress=False)
-    timesteps = [round(1000 * (i + 0.5) / 6) for i in range(6)]
-    assert staged["timestep"].values.tolist() == timesteps
-    for i in range(3):
-        prompts = [f"A bad photo of a {c}" for c in stimuli.categories]
-        errors, answer = _li_2023(stable, stimuli[i].image, drawn.table["name"][i], prompts, timesteps, 2)
-        ours = (staged["error"] * np.exp(staged["log_snr"])).isel(stimulus=i, draw=0).transpose("class", "t").values
-        np.testing.assert_allclose(ours, errors, rtol=1e-4)
-        assert np.isnan(errors).sum() == 3 * 3
-        assert answers(staged, "snr")[i] == stimuli.categories[answer]
-        every, _ = _li_2023(stable, stimuli[i].image, drawn.table["name"][i], prompts, timesteps, 5)
-        ours = (full["error"] * np.exp(full["log_snr"])).isel(stimulus=i, draw=0).transpose("class", "t").values
-        np.testing.assert_allclose(ours, every, rtol=1e-4)
