@@ -18,7 +18,9 @@ from gencls.trials import from_answers
 
 WORLD = ShapesWorld()
 #: Every classifier that ships, but the validity controls.
-RESNETS = [f"shapes/{name}" for name in ("resnet", "resnet@1", "resnet@2", "resnet-noise", "resnet-noise@1", "resnet-noise@2")]
+RESNETS = [
+    f"shapes/{name}" for name in ("resnet", "resnet@1", "resnet@2", "resnet-noise", "resnet-noise@1", "resnet-noise@2")
+]
 
 
 def _correct(model: str, stimuli: StimulusSet) -> float:
