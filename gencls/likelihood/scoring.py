@@ -20,6 +20,7 @@ from gencls.likelihood.weightings import weighting
 from gencls.models.autoregressive import AutoregressiveModel
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
+from gencls.models.memory import in_passes
 from gencls.models.noise import noise
 from gencls.stimuli.sets import StimulusSet
 
@@ -226,13 +227,18 @@ class _Discriminative:
         self, model: DiscriminativeModel | ContrastiveModel, classes: Sequence[str], prompt: str, seed: int
     ) -> None:
         self.model, self.classes, self.prompt, self.seed = model, classes, prompt, seed
+        self.fitting = self.chunk
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
-        draws = None
-        if isinstance(self.model, DiscriminativeModel) and self.model.noise:
-            shape = (3, self.model.size, self.model.size)
-            draws = torch.stack([noise(self.seed, key, self.model.noise, 0, shape) for key in keys])
-        return self.model.log_probabilities(images, self.classes, draws, self.prompt).astype(np.float32)
+        def some(rows: slice) -> np.ndarray:
+            draws = None
+            if isinstance(self.model, DiscriminativeModel) and self.model.noise:
+                shape = (3, self.model.size, self.model.size)
+                draws = torch.stack([noise(self.seed, key, self.model.noise, 0, shape) for key in keys[rows]])
+            return self.model.log_probabilities(images[rows], self.classes, draws, self.prompt).astype(np.float32)
+
+        done, self.fitting = in_passes(some, len(images), self.fitting, self.model.name)
+        return np.concatenate(done)
 
     def dataset(self, values: np.ndarray) -> xr.Dataset:
         return xr.Dataset({"log_probability": (("stimulus", "class"), values)})

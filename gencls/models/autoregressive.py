@@ -23,6 +23,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from gencls.errors import GenclsError
 from gencls.models.discriminative import open_network, opened
+from gencls.models.memory import in_passes
 from gencls.stimuli.pictures import prepare
 
 #: Positions whose logits are computed at a time: Emu3's vocabulary makes 0.7 GB of them.
@@ -133,7 +134,7 @@ class AutoregressiveModel:
     network : a transformers model whose `model_type` is in `ADAPTERS`
     name : the model's id, as records and tables show it
     processor : its own, of images and text
-    budget : tokens of one forward pass, over all stimuli and classes in it
+    budget : tokens of one forward pass at most, over all stimuli and classes in it; halved where memory runs out
     dtype : of the decoder's matrix products, "float32" or "bfloat16"; the VQ encoder and the softmax stay float32
     """
 
@@ -203,12 +204,17 @@ class AutoregressiveModel:
         out = np.empty((n, sum(len(group.classes) for group in prompts), tokens), np.float32)
         for group in prompts:
             fed = group.cache.get_seq_length() + int(self.adapter.codes[-1]) + 1
-            pairs = [(i, k) for i in range(n) for k in range(len(group.classes))]
+            pairs = torch.cartesian_prod(torch.arange(n), torch.arange(len(group.classes)))
+
+            def some(rows: slice, pairs: Tensor = pairs, group: Prompts = group) -> Tensor:
+                stimulus, row = pairs[rows].T
+                return self._rows(codes[stimulus.to(codes.device)], group, row).cpu()
+
             at_once = max(1, self.budget // fed)
-            for start in range(0, len(pairs), at_once):
-                stimulus, row = torch.tensor(pairs[start : start + at_once]).T
-                values = self._rows(codes[stimulus.to(codes.device)], group, row).cpu().numpy()
-                out[stimulus.numpy(), np.array(group.classes)[row.numpy()]] = values
+            done, fitting = in_passes(some, len(pairs), at_once, self.name)
+            if fitting < at_once:
+                self.budget = fitting * fed
+            out[:, group.classes] = torch.cat(done).view(n, len(group.classes), tokens).numpy()
         if not np.isfinite(out).all():
             raise GenclsError(f"{self.name} answers with NaN or infinity; its weights or its number type are broken")
         return out

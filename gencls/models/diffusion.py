@@ -6,7 +6,7 @@ Noise the image, denoise it under a prompt for each class, and measure how far t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gencls.errors import GenclsError
 from gencls.models.adapters import Condition, adapter
+from gencls.models.memory import in_passes
 from gencls.stimuli.pictures import prepare
 
 
@@ -25,7 +26,7 @@ class DiffusionModel:
     ----------
     pipeline : a diffusers pipeline whose class has an adapter
     name : the model's id, as records and tables show it
-    budget : rows (stimulus × class) of one forward pass
+    budget : rows (stimulus × class) of one forward pass at most; halved where memory runs out
     dtype : of the network's matrix products, "float32" or "bfloat16"; noise, errors and sums stay float32 and wider
     """
 
@@ -86,9 +87,13 @@ class DiffusionModel:
 
     def encode(self, images: Sequence[np.ndarray]) -> Tensor:
         """H×W×3 uint8 images → x₀, n×c×h×w float32: centre crop, antialiased resize, [−1, 1], the VAE's mean if any."""
-        pixels = np.stack([prepare(image, self.adapter.size) for image in images])
-        with torch.no_grad():
-            return self.adapter.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1).float()
+
+        def some(rows: slice) -> Tensor:
+            pixels = torch.from_numpy(np.stack([prepare(image, self.adapter.size) for image in images[rows]]))
+            with torch.no_grad():
+                return self.adapter.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).float()
+
+        return torch.cat(self._passes(some, len(images)))
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
         """The prompts' embeddings, computed once."""
@@ -99,15 +104,25 @@ class DiffusionModel:
         """The network's own prediction for n noised stimuli under m classes each: n·m×c×h×w, float32.
 
         x_t: n×c×h×w. timestep: n, as the network takes it. classes: n×m, rows of `conditions`. The part of the network that
-        does not see the prompt runs once a stimulus. Channels beyond c, a learned variance, are cut off.
+        does not see the prompt runs once a stimulus and pass. Channels beyond c, a learned variance, are cut off.
         """
-        m = classes.shape[1]
-        rounded = torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
-        with torch.no_grad(), rounded:
-            shared = self.adapter.shared(x_t, timestep)
-            rows = tuple(part.repeat_interleave(m, 0) for part in shared)
-            chosen = {name: value[classes.flatten()] for name, value in conditions.items()}
-            return self.adapter.network(rows, chosen)[:, : x_t.shape[1]].float()
+        stimulus = torch.arange(len(x_t), device=x_t.device).repeat_interleave(classes.shape[1])
+        chosen = classes.flatten()
+
+        def some(rows: slice) -> Tensor:
+            first, last = int(stimulus[rows][0]), int(stimulus[rows][-1])
+            rounded = torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+            with torch.no_grad(), rounded:
+                shared = self.adapter.shared(x_t[first : last + 1], timestep[first : last + 1])
+                pairs = tuple(part[stimulus[rows] - first] for part in shared)
+                given = {name: value[chosen[rows]] for name, value in conditions.items()}
+                return self.adapter.network(pairs, given)[:, : x_t.shape[1]].float()
+
+        return torch.cat(self._passes(some, len(chosen)))
+
+    def _passes(self, run: Callable[[slice], Tensor], n: int) -> list[Tensor]:
+        done, self.budget = in_passes(run, n, self.budget, self.name)
+        return done
 
     def reconstruct(self, x0: Tensor, noise: Tensor, t: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
         """x̂₀ for n noised stimuli under m classes each: n×m×c×h×w.

@@ -40,7 +40,7 @@ def _model(family: str) -> DiffusionModel:
     pipeline = tiny.build(family)
     if family.startswith("flux"):
         pipeline.default_sample_size = 16
-    return DiffusionModel(pipeline, family)
+    return DiffusionModel(pipeline, family, budget=1000)
 
 
 def _image(size: int) -> np.ndarray:
@@ -305,7 +305,7 @@ def test_the_true_target_has_no_error_at_any_timestep(family: str) -> None:
     if family == "sample":
         pipe = tiny.build("deepfloyd")
         pipe.scheduler.register_to_config(prediction_type="sample")
-        model = DiffusionModel(pipe, family)
+        model = DiffusionModel(pipe, family, budget=1000)
     else:
         model = _model(family)
     small = torch.Generator().manual_seed(0)
