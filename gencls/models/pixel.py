@@ -92,6 +92,31 @@ class PatchTransformer(ModelMixin, ConfigMixin):
         return self.head(*self.trunk(sample, timestep), encoder_hidden_states)
 
 
+class PatchClassifier(ModelMixin, ConfigMixin):
+    """The same blocks, asked for the category of a noised image: sample n×3×s×s, timestep n → logits n×classes."""
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 32,
+        patch_size: int = 8,
+        width: int = 128,
+        heads: int = 2,
+        depth: int = 4,
+        classes: int = 16,
+    ) -> None:
+        super().__init__()
+        self.body = PatchTransformer(
+            sample_size=sample_size, patch_size=patch_size, width=width, heads=heads, trunk_depth=depth, text_depth=0
+        )
+        del self.body.text, self.body.last_modulation, self.body.patch_out
+        self.answer = nn.Linear(width, classes)
+
+    def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        hidden, _ = self.body.trunk(sample, timestep)
+        return self.answer(F.layer_norm(hidden, hidden.shape[-1:]).mean(1)).float()
+
+
 class PixelPipeline(DiffusionPipeline):
     """Text to image in pixel space: a tokenizer, a text encoder, a PatchTransformer and a scheduler.
 

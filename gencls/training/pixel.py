@@ -31,8 +31,27 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def pipeline(seed: int, *, width: int, patch_size: int, trunk_depth: int, text_depth: int) -> PixelPipeline:
-    """The untrained pipeline, its weights a function of the seed."""
+def scheduler(noise: str) -> DDIMScheduler:
+    """Noise levels over 1,000 timesteps: `cosine`, `linear`, or `flow`, those of flow matching.
+
+    Flow matching mixes (1 − t)·x₀ + t·ε. Divided by √((1 − t)² + t²) that is variance preserving with the same signal-to-noise
+    ratio, ((1 − t)/t)² (Kingma & Gao 2023), so that a network that predicts x₀ differs between the three in nothing else.
+    """
+    levels: dict[str, object] = {"beta_schedule": {"cosine": "squaredcos_cap_v2"}.get(noise, "linear")}
+    if noise == "flow":
+        t = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+        alpha_bar = 1 / (1 + (t / (1 - t)).square())
+        levels = {"trained_betas": (1 - alpha_bar / torch.cat([torch.ones(1).double(), alpha_bar[:-1]])).tolist()}
+    return DDIMScheduler(
+        prediction_type="sample", clip_sample=False, set_alpha_to_one=False, timestep_spacing="trailing",
+        rescale_betas_zero_snr=False, **levels,
+    )  # fmt: skip
+
+
+def pipeline(
+    seed: int, *, width: int, patch_size: int, trunk_depth: int, text_depth: int, noise: str = "cosine"
+) -> PixelPipeline:
+    """The untrained pipeline, its weights a function of the seed; `noise` as in `scheduler`."""
     torch.manual_seed(seed)
     words = tokenizer()
     text = CLIPTextConfig(
@@ -50,10 +69,7 @@ def pipeline(seed: int, *, width: int, patch_size: int, trunk_depth: int, text_d
             width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth, text_depth=text_depth,
             text_width=96,
         ),
-        scheduler=DDIMScheduler(
-            beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
-            set_alpha_to_one=False, timestep_spacing="trailing", rescale_betas_zero_snr=False,
-        ),
+        scheduler=scheduler(noise),
     )  # fmt: skip
 
 

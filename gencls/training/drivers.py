@@ -1,0 +1,105 @@
+"""How the small models of the chapter `drivers` are trained: one thing is varied at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gencls.models.pixel import PatchClassifier, PixelPipeline
+from gencls.training.data import Photos, captions
+from gencls.training.loop import fit
+from gencls.training.pixel import scheduler
+
+#: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
+MOST = 100.0
+#: Weight of ‖x̂₀ − x₀‖² in the loss, from t in (0, 1) and ᾱ. `eps`: SNR·‖x̂₀ − x₀‖² = ‖ε̂ − ε‖².
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "x0": lambda t, alpha_bar: torch.ones_like(t),
+    "eps": lambda t, alpha_bar: (alpha_bar / (1 - alpha_bar)).clamp(max=MOST),
+    "exp": lambda t, alpha_bar: torch.exp(-7 * t),
+}
+
+
+def weights(loss: str, alphas_cumprod: Tensor) -> Tensor:
+    """The loss's weight at each timestep, scaled to the mean 1."""
+    t = (torch.arange(len(alphas_cumprod)) + 0.5) / len(alphas_cumprod)
+    found = LOSSES[loss](t, alphas_cumprod.float())
+    return found / found.mean()
+
+
+def _noised(
+    photos: Photos, batch: int, alphas: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x₀, labels, timesteps (uniform, stratified over the batch) and x_t."""
+    images, labels = photos.batch(batch, generator)
+    x0 = images * 2 - 1
+    offset = torch.rand((), generator=generator)
+    timestep = ((torch.randperm(batch, generator=generator) + offset) / batch * len(alphas)).long()
+    alpha_bar = alphas[timestep][:, None, None, None]
+    return (
+        x0,
+        labels,
+        timestep,
+        alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * torch.randn(x0.shape, generator=generator),
+    )
+
+
+def train_generator(
+    pipe: PixelPipeline,
+    photos: Photos,
+    steps: int,
+    batch: int,
+    seed: int,
+    checkpoint: Path,
+    *,
+    loss: str,
+    label: str,
+    recipe: str,
+) -> float:
+    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds."""
+    alphas = pipe.scheduler.alphas_cumprod
+    model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})
+    weight = weights(loss, alphas)
+
+    def value(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        x0, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slow on 16 tokens
+            prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt(captions(labels, generator)))
+        return (weight[timestep] * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
+
+    return fit(model, value, steps, checkpoint, learning_rate=1.5e-3, label=label, recipe=recipe)
+
+
+def classifier(seed: int, width: int) -> PatchClassifier:
+    """The untrained noise-conditional classifier, its weights a function of the seed."""
+    torch.manual_seed(seed)
+    return PatchClassifier(width=width, heads=width // 64)
+
+
+def train_classifier(
+    network: PatchClassifier,
+    photos: Photos,
+    steps: int,
+    batch: int,
+    seed: int,
+    checkpoint: Path,
+    *,
+    label: str,
+    recipe: str,
+) -> float:
+    """Train on the categories of the very photos, timesteps and noise of `drivers/cosine-x0`, by cross-entropy."""
+    alphas = scheduler("cosine").alphas_cumprod
+
+    def value(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        _, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.cross_entropy(network(x_t, timestep), labels)
+
+    return fit(network, value, steps, checkpoint, learning_rate=1.5e-3, label=label, recipe=recipe)
