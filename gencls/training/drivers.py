@@ -11,12 +11,14 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gencls.models.pixel import PatchClassifier, PixelPipeline
-from gencls.training.data import Photos, captions
+from gencls.stimuli.shapes import SHAPES
+from gencls.training.data import Photos
 from gencls.training.loop import fit
 from gencls.training.pixel import scheduler
 
 #: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
 MOST = 100.0
+LEARNING_RATE = 2e-3
 #: Weight of ‖x̂₀ − x₀‖² in the loss, from t in (0, 1) and ᾱ. `eps`: SNR·‖x̂₀ − x₀‖² = ‖ε̂ − ε‖².
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "x0": lambda t, alpha_bar: torch.ones_like(t),
@@ -70,10 +72,10 @@ def train_generator(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x0, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slow on 16 tokens
-            prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt(captions(labels, generator)))
+            prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt([SHAPES[int(k)] for k in labels]))
         return (weight[timestep] * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, value, steps, checkpoint, learning_rate=1.5e-3, label=label, recipe=recipe)
+    return fit(model, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)
 
 
 def classifier(seed: int, width: int) -> PatchClassifier:
@@ -102,4 +104,4 @@ def train_classifier(
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(network(x_t, timestep), labels)
 
-    return fit(network, value, steps, checkpoint, learning_rate=1.5e-3, label=label, recipe=recipe)
+    return fit(network, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)

@@ -41,7 +41,7 @@ class Recipe:
 
 _RESNET = Recipe("resnet", 24_000, 32, width=64)
 _CONTROL = replace(_RESNET, steps=9000)
-_DRIVER = Recipe("driver", 2400, 64, width=128)
+_DRIVER = Recipe("driver", 4000, 32, width=128)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
@@ -117,7 +117,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
     facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
     if plan.kind != "noised-classifier":  # it answers at a noise level only: its record says how well
-        facts |= _examine(new, model, plan.world)
+        facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(_card(model, plan, seconds, facts))
     if out.exists():
@@ -126,16 +126,18 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
     return out
 
 
-def _examine(folder: Path, model: str, world: ShapesWorld) -> dict[str, Any]:
+def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
     """Temperature and accuracy on photos that training never showed, from their own split."""
+    from gencls.categories import PROMPT
     from gencls.likelihood.plans import Exhaustive
     from gencls.likelihood.scoring import score
     from gencls.likelihood.weightings import answers, fit_temperature
     from gencls.models.zoo import open_folder
 
     loaded = open_folder(folder, model)
-    photos = world.stimuli("photos", 256, split="dev")
-    scores = score(loaded, photos, plan=Exhaustive(16))
+    driver = plan.kind == "driver"  # trained on the bare category
+    photos = plan.world.stimuli("photos", 128 if driver else 256, split="dev")
+    scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
     n = len(right)
     correct = sum(a == b for a, b in zip(answers(scores), right, strict=True))

@@ -1,0 +1,354 @@
+"""What makes a generative classifier go by shape? One thing is varied at a time, in a world where both cues are known.
+
+Most models here are too many to ship: their scores are on record in a compact form (`compact`), three training seeds each.
+An interval of a mean over training seeds has two sources, the stimuli (bootstrapped, the same resample for all seeds) and the
+seeds (s²/k); their sum is read with Student's t at Satterthwaite's degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from gencls import figures
+from gencls.errors import GenclsError
+from gencls.likelihood import records
+from gencls.likelihood.plans import Exhaustive
+from gencls.likelihood.weightings import Weighting, answers, weighted
+from gencls.metrics import Estimate
+from gencls.stimuli.sets import StimulusSet
+from gencls.worlds import RECORDS, SEEDS, World
+
+FOLDER = RECORDS / "shapes" / "drivers"
+#: The trainings that differ in the loss's weighting, and those that differ in the noise schedule.
+LOSSES = ("drivers/cosine-x0", "drivers/cosine-eps", "drivers/cosine-exp")
+SCHEDULES = ("drivers/cosine-x0", "drivers/linear-x0", "drivers/flow-x0")
+GENERATIVE = (*LOSSES, *SCHEDULES[1:])
+CLASSIFIER = "drivers/denoising-classifier"
+#: What the errors of every model are weighted by in turn.
+WEIGHTINGS = ("uniform", "snr", "1+snr", "exp(-7t)")
+#: Stimuli of each set on record, and the noise levels.
+COUNTS = {"photos": 48, "cue-conflict": 240}
+PLAN = Exhaustive(timesteps=10)
+BAND_PLAN = Exhaustive(timesteps=8)
+#: What the trainings' captions were, the category alone.
+PROMPT = "{}"
+_DRAWS = 1000
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def stimuli(world: World, counts: Mapping[str, int] = COUNTS) -> StimulusSet:
+    """Photos and cue-conflict stimuli in one set, told apart by their condition."""
+    parts = [world.stimuli(name, n) for name, n in counts.items()]
+    table = pd.concat([p.table for p in parts], ignore_index=True)
+    place = [(part, i) for part in parts for i in range(len(part))]
+    return StimulusSet("drivers", table, lambda i: place[i][0][place[i][1]].image, world.categories)
+
+
+def compact(scores: xr.Dataset) -> xr.Dataset:
+    """Errors as the mean over classes and float16 differences from it, which keep three digits of what tells classes apart."""
+    mean = scores["error"].astype("float64").mean("class")
+    kept = scores.drop_vars("error")
+    return kept.assign(mean=mean.astype("float32"), difference=(scores["error"] - mean).astype("float16"))
+
+
+def expanded(kept: xr.Dataset) -> xr.Dataset:
+    """Errors again, out of `compact`."""
+    error = (kept["difference"].astype("float64") + kept["mean"]).transpose(*kept["difference"].dims)
+    return kept.drop_vars(["difference", "mean"]).assign(error=error)
+
+
+@lru_cache(maxsize=64)
+def on_record(model: str, what: str = "") -> xr.Dataset:
+    """A model's scores on record (`what` "": at `PLAN`; "octaves": split by band at `BAND_PLAN`)."""
+    path = FOLDER / record_name(model, what)
+    if not path.exists():
+        raise GenclsError(
+            f"{model} has no record{f' of {what}' if what else ''} for this chapter; `gencls train {model}`, "
+            f"then `python scripts/drivers.py {model}`"
+        )
+    return expanded(records.read(path))
+
+
+def record_name(model: str, what: str = "") -> str:
+    """The file of a model's record in `FOLDER`."""
+    return f"{model.replace('/', '-')}{f'.{what}' if what else ''}.zarr.zip"
+
+
+def seeds(model: str, what: str = "") -> list[xr.Dataset]:
+    """The records of a model's training seeds, those that there are; GenclsError if there is none."""
+    names = [model if seed == 0 else f"{model}@{seed}" for seed in SEEDS]
+    found = [on_record(name, what) for name in names if (FOLDER / record_name(name, what)).exists()]
+    return found or [on_record(model, what)]
+
+
+def here(models: Iterable[str], what: str = "") -> list[str]:
+    """Those of the models that have a record."""
+    return [m for m in models if (FOLDER / record_name(m, what)).exists()]
+
+
+def of(scores: xr.Dataset, condition: str) -> xr.Dataset:
+    """The stimuli of one condition, `photos` or `cue-conflict`."""
+    return scores.isel(stimulus=np.flatnonzero(scores["condition"].values == condition))
+
+
+# -- measures with intervals over seeds and stimuli -------------------------------------------------------------------
+
+
+def _draws(n: int) -> np.ndarray:
+    """How often each of n stimuli is drawn: draws × n."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
+
+
+def _share(hits: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return hits / whole
+
+
+def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "", unit: bool = True) -> Estimate:
+    """The mean over training seeds of Σ hits / Σ whole over stimuli, with its interval over seeds and stimuli.
+
+    hits, whole: one array a seed, of n stimuli each, the same stimuli in every seed. `n` counts what is in `whole`, over all
+    seeds; `points` holds the seeds' own values. `unit`: the interval is kept within [0, 1]. With one seed the interval is
+    over stimuli alone; a seed with nothing in `whole` is left out.
+    """
+    a, b = np.stack(hits).astype(float), np.stack(whole).astype(float)
+    values = _share(a.sum(1), b.sum(1))
+    points = values[np.isfinite(values)]
+    if not len(points):
+        return Estimate(math.nan, n=0, name=name, method="nothing to average", points=[])
+    times = _draws(a.shape[1])
+    resampled = _share(times @ a.T, times @ b.T)[:, np.isfinite(values)]
+    spread = float(np.nanvar(np.nanmean(np.where(np.isfinite(resampled), resampled, np.nan), 1)))
+    half = _half(spread, a.shape[1], [points])
+    low, high = points.mean() - half, points.mean() + half
+    if unit:
+        low, high = max(0.0, low), min(1.0, high)
+    method = "over training seeds and stimuli" if len(points) > 1 else "over stimuli"
+    return Estimate(points.mean(), low, high, int(b.sum()), name, method, points=points.tolist())
+
+
+def _half(stimuli_variance: float, n: int, groups: Sequence[np.ndarray]) -> float:
+    """Half a 95% interval: variance over stimuli plus s²/k of each group of seeds, at Satterthwaite's degrees of freedom."""
+    parts = [(stimuli_variance, n - 1)]
+    parts += [(float(np.var(g, ddof=1)) / len(g), len(g) - 1) for g in groups if len(g) > 1]
+    total = sum(v for v, _ in parts)
+    if not total > 0:
+        return 0.0
+    freedom = total**2 / sum(v**2 / max(d, 1) for v, d in parts if v > 0)
+    return float(stats.t.ppf(0.975, freedom) * math.sqrt(total))
+
+
+Followed = tuple[np.ndarray, np.ndarray]
+
+
+def followed(scores: xr.Dataset, by: str | Weighting) -> Followed:
+    """(shape decisions, shape or texture decisions) of the cue-conflict stimuli: two bool arrays of n."""
+    conflict = of(scores, "cue-conflict")
+    said = np.array(answers(conflict, by))
+    shape = said == conflict["category"].values
+    return shape, shape | (said == conflict["texture"].values)
+
+
+def bias(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
+    """Shape bias of a model under a weighting, the mean over its training seeds."""
+    pairs = [followed(scores, by) for scores in each]
+    return ratio([s for s, _ in pairs], [w for _, w in pairs], "shape bias")
+
+
+def cue_accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
+    """The share of cue-conflict stimuli where either cue is followed; by chance 1/8."""
+    pairs = [followed(scores, by) for scores in each]
+    return ratio([w for _, w in pairs], [np.ones_like(w) for _, w in pairs], "cue accuracy")
+
+
+def accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
+    """Accuracy on photos, the mean over training seeds."""
+    parts = [of(scores, "photos") for scores in each]
+    right = [np.array(answers(p, by)) == p["category"].values for p in parts]
+    return ratio(right, [np.ones_like(r) for r in right], "accuracy")
+
+
+MEASURES: dict[str, Callable[[Sequence[xr.Dataset], str | Weighting], Estimate]] = {
+    "shape bias": bias,
+    "cue accuracy": cue_accuracy,
+    "accuracy": accuracy,
+}
+
+
+def difference(
+    a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], by: str | Weighting, by_b: str | Weighting = ""
+) -> Estimate:
+    """How much the shape bias of `a` lies above that of `b` (under `by_b`, or `by`), with its interval over seeds and stimuli."""
+    pairs = [[followed(s, w) for s in group] for group, w in ((a, by), (b, by_b or by))]
+    values, draws = [], []
+    times = _draws(len(pairs[0][0][0]))
+    for group in pairs:
+        hits, whole = (np.stack([p[i] for p in group]).astype(float) for i in (0, 1))
+        values.append(_share(hits.sum(1), whole.sum(1)))
+        draws.append(np.nanmean(_share(times @ hits.T, times @ whole.T), 1))
+    value = float(np.nanmean(values[0]) - np.nanmean(values[1]))
+    half = _half(float(np.nanvar(draws[0] - draws[1])), times.shape[1], [v[np.isfinite(v)] for v in values])
+    return Estimate(
+        value, value - half, value + half, times.shape[1], "difference of shape bias", "over seeds and stimuli"
+    )
+
+
+def sentence(e: Estimate, above: str, below: str, neither: str) -> str:
+    """One of three sentences, by where the interval lies against 0."""
+    return above if e.low > 0 else below if e.high < 0 else neither
+
+
+# -- training bound × scoring weight ----------------------------------------------------------------------------------
+
+
+def table(models: Sequence[str], weightings: Sequence[str] = WEIGHTINGS, what: str = "shape bias") -> pd.DataFrame:
+    """Every model under every weighting: `observer, weighting, value, low, high, n`; `what` is one of `MEASURES`."""
+    found = {(m, w): MEASURES[what](seeds(m), w) for m in models for w in weightings}
+    return figures.points(found, ["observer", "weighting"])
+
+
+def by_level(models: Sequence[str], what: str = "shape bias") -> pd.DataFrame:
+    """A measure where one noise level alone decides: `observer, t, log_snr, value, low, high, n`."""
+    rows = []
+    for model in models:
+        each = seeds(model)
+        for i, (t, log_snr) in enumerate(zip(each[0]["t"].values, each[0]["log_snr"].values, strict=True)):
+            found = MEASURES[what]([s.isel(t=[i]) for s in each], "uniform")
+            rows.append(figures.points({model: found}, t=float(t), log_snr=float(log_snr)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def where(weighting: str, each: xr.Dataset) -> float:
+    """The share of a weighting's decision that noise levels below t = 0.25 have.
+
+    It is measured on what decides: the spread over classes of each level's weighted error.
+    """
+    from gencls.likelihood.weightings import weighting as named
+
+    w = named(weighting)(each["t"].values, each["log_snr"].values) * each["quadrature"].values
+    spread = each["error"].mean("draw").std("class").mean("stimulus").values * w
+    return float(spread[each["t"].values < 0.25].sum() / spread.sum())
+
+
+# -- octaves ----------------------------------------------------------------------------------------------------------
+
+
+def band_levels(model: str, what: str = "shape bias") -> pd.DataFrame:
+    """A measure where one octave of one noise level alone decides: `observer` (the octave), `t, log_snr, value, low, high, n`.
+
+    The rows of the observer `all` are those of the whole error.
+    """
+    each = seeds(model, "octaves")
+    rows = []
+    for band in ["all", *each[0]["band"].values.tolist()]:
+        cut = [s.sum("band") if band == "all" else s.sel(band=band, drop=True) for s in each]
+        cut = [c.assign_coords(s.coords).drop_vars("band", errors="ignore") for c, s in zip(cut, each, strict=True)]
+        for i, (t, log_snr) in enumerate(zip(cut[0]["t"].values, cut[0]["log_snr"].values, strict=True)):
+            found = MEASURES[what]([c.isel(t=[i]) for c in cut], "uniform")
+            rows.append(figures.points({str(band): found}, t=float(t), log_snr=float(log_snr)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def band_bias(model: str, weightings: Sequence[str], what: str = "shape bias") -> dict[tuple[str, str], Estimate]:
+    """(octave, weighting) → a measure where that octave alone decides, at all noise levels; `all` is the whole error."""
+    each = seeds(model, "octaves")
+    found = {}
+    for band in ["all", *each[0]["band"].values.tolist()]:
+        for by in weightings:
+            found[str(band), by] = MEASURES[what]([_one_band(s, str(band)) for s in each], by)
+    return found
+
+
+def _one_band(scores: xr.Dataset, band: str) -> xr.Dataset:
+    error = scores["error"].sum("band") if band == "all" else scores["error"].sel(band=band, drop=True)
+    return scores.drop_vars(["error", "band"]).assign(error=error)
+
+
+def margins(model: str, by: str | Weighting) -> dict[str, Estimate]:
+    """Octave → its part of the margin between the two readings, in percent of the mean size of the whole margin.
+
+    The margin is the weighted error under the texture's category less that under the shape's: above 0 speaks for shape. The
+    octaves' parts sum to the whole (`all`), because their errors do.
+    """
+    each = [of(s, "cue-conflict") for s in seeds(model, "octaves")]
+    parts = {b: [_margin(_one_band(s, b), by) for s in each] for b in ["all", *map(str, each[0]["band"].values)]}
+    units = [np.full_like(whole, np.abs(whole).mean() / 100) for whole in parts["all"]]
+    return {band: ratio(values, units, "margin", unit=False) for band, values in parts.items()}
+
+
+def _margin(scores: xr.Dataset, by: str | Weighting) -> np.ndarray:
+    values = weighted(scores, by).values
+    names = [str(c) for c in scores["class"].values]
+    at = [[names.index(c) for c in scores[k].values.tolist()] for k in ("category", "texture")]
+    rows = np.arange(len(values))
+    return values[rows, at[1]] - values[rows, at[0]]
+
+
+# -- linear probes ----------------------------------------------------------------------------------------------------
+
+CUES = ("category", "texture")
+_PENALTIES = np.logspace(-4, 1, 6)
+
+
+def probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Labels for the rows of `test`, read out linearly: ridge regression on one-hot labels.
+
+    train: n×d, test: m×d. The penalty, relative to the mean size of a row, is the one of least leave-one-out error on `train`.
+    """
+    kinds = np.unique(labels)
+    centre = train.mean(0)
+    a, b = (train - centre).astype(np.float64), (test - centre).astype(np.float64)
+    gram = a @ a.T
+    scale = np.trace(gram) / len(a) or 1.0
+    targets = (labels[:, None] == kinds) - (labels[:, None] == kinds).mean(0)
+    sizes, vectors = np.linalg.eigh(gram / scale)
+    turned = vectors.T @ targets
+    best, kept = math.inf, targets
+    for penalty in _PENALTIES:
+        inverse = 1 / (np.maximum(sizes, 0) + penalty)
+        solution = vectors @ (inverse[:, None] * turned)
+        loss = float(np.square(solution / (vectors**2 @ inverse)[:, None]).sum())
+        if loss < best:
+            best, kept = loss, solution
+    return kinds[(b @ a.T / scale @ kept).argmax(1)]
+
+
+PROBES = FOLDER / "probes.csv"
+
+
+def probes(models: Sequence[str]) -> pd.DataFrame:
+    """What a linear reading finds: `model, layer, t, cue, value, low, high, n`, means over the training seeds on record."""
+    known = pd.read_csv(PROBES)
+    known["family"] = known["model"].str.partition("@")[0]
+    rows = []
+    for (family, layer, t, cue), part in known[known["family"].isin(models)].groupby(
+        ["family", "layer", "t", "cue"], sort=False
+    ):
+        values, n = part["value"].to_numpy(), int(part["n"].iloc[0])
+        mean = float(values.mean())
+        half = _half(mean * (1 - mean) / n, n, [values])
+        ends = {"low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": n * len(values)}
+        rows.append({"model": family, "layer": layer, "t": t, "cue": cue, "value": mean} | ends)
+    return pd.DataFrame(rows)
+
+
+# -- the naive method -------------------------------------------------------------------------------------------------
+
+
+def nearest(images: np.ndarray, shown: StimulusSet) -> list[str]:
+    """The category of the generated image (categories × each × h×w×3, in [0, 1]) nearest to each stimulus in L2."""
+    k, each = images.shape[:2]
+    flat = images.reshape(k * each, -1).astype(np.float64)
+    pixels = shown.images().reshape(len(shown), -1) / 255.0
+    distance = (flat**2).sum(1)[None] - 2 * pixels @ flat.T
+    return [shown.categories[i] for i in distance.argmin(1) // each]

@@ -1,0 +1,158 @@
+"""Known answers of the chapter on causes: octaves, intervals over seeds, compact records, probes, the naive method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gencls.analyses import driver_scores, drivers
+from gencls.errors import GenclsError
+from gencls.likelihood.weightings import answers
+from gencls.models.zoo import open_model
+from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.shapes import SHAPES, ShapesWorld
+
+
+def scores(errors: np.ndarray) -> xr.Dataset:
+    """Errors stimulus × class × t of cue-conflict stimuli; the shape is class a, the texture class b."""
+    n, _, k = errors.shape
+    same = {"condition": "cue-conflict", "category": "a", "texture": "b"}
+    return xr.Dataset(
+        {"error": (("stimulus", "class", "t", "draw"), errors[..., None])},
+        coords={"stimulus": [f"s{i}" for i in range(n)], "class": list("abcd"), "t": (np.arange(k) + 0.5) / k}
+        | {"log_snr": ("t", np.linspace(6, -6, k)), "quadrature": ("t", np.full(k, 1 / k))}
+        | {name: ("stimulus", [value] * n) for name, value in same.items()},
+    )
+
+
+def by_decisions(shape: int, texture: int, other: int) -> xr.Dataset:
+    rows = [0] * shape + [1] * texture + [2] * other
+    return scores(1.0 - np.eye(4)[rows][:, :, None])
+
+
+def test_the_octaves_of_an_error_sum_to_the_whole_error() -> None:
+    residual = torch.randn(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    split = driver_scores.by_band(residual)
+    assert torch.allclose(split.sum(-1), residual.double().square().sum((-1, -2, -3)), rtol=1e-6)
+    assert (driver_scores.band_masks(32).sum(0) == 1).all()
+
+
+@pytest.mark.parametrize(("cycles", "band"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (8, 3), (15, 3), (16, 4)])
+def test_a_grating_is_in_its_octave(cycles: int, band: int) -> None:
+    wave = torch.cos(2 * torch.pi * cycles * torch.arange(32) / 32).expand(3, 32, 32)
+    split = driver_scores.by_band(wave)
+    assert split[band] > 0.999 * split.sum() > 0
+
+
+def test_a_low_pass_keeps_what_is_below_and_nothing_else() -> None:
+    x = torch.arange(32) / 32
+    low, high = (torch.cos(2 * torch.pi * f * x).expand(1, 32, 32) for f in (3, 4))
+    assert torch.allclose(driver_scores.low_passed(low + high, 4), low, atol=1e-5)
+
+
+def test_the_octaves_of_the_shipped_model_sum_to_its_errors() -> None:
+    from gencls.likelihood.plans import Exhaustive
+    from gencls.likelihood.scoring import score
+
+    some = ShapesWorld().stimuli("cue-conflict", 2)
+    whole = score(open_model("shapes/pixel"), some, plan=Exhaustive(2), progress=False)
+    split = driver_scores.octaves("shapes/pixel", some, Exhaustive(2))
+    assert np.allclose(split["error"].sum("band").values, whole["error"].values, rtol=1e-4)
+    assert np.allclose(split["log_snr"], whole["log_snr"]) and np.allclose(split["t"], whole["t"])
+
+
+def test_a_compact_record_answers_as_the_scores_do() -> None:
+    rng = np.random.default_rng(0)
+    whole = scores(200 + rng.standard_normal((50, 4, 3)))
+    again = drivers.expanded(drivers.compact(whole))
+    assert answers(again, "uniform") == answers(whole, "uniform")
+    assert np.allclose(again["error"], whole["error"], atol=3e-3)
+
+
+def test_the_bias_of_seeds_is_their_mean_and_a_seed_that_differs_widens_the_interval() -> None:
+    alike = [by_decisions(60, 20, 20)] * 3
+    mean = drivers.bias(alike, "uniform")
+    assert (mean.value, mean.n) == pytest.approx((0.75, 240)) and mean.points == pytest.approx([0.75] * 3)
+    other = drivers.bias([by_decisions(60, 20, 20), by_decisions(60, 20, 20), by_decisions(20, 60, 20)], "uniform")
+    assert other.value == pytest.approx((0.75 + 0.75 + 0.25) / 3)
+    assert other.high - other.low > 2 * (mean.high - mean.low)
+    assert drivers.cue_accuracy(alike, "uniform").value == pytest.approx(0.8)
+
+
+def test_the_interval_of_one_seed_is_that_of_its_stimuli() -> None:
+    one = drivers.bias([by_decisions(75, 25, 0)], "uniform")
+    expected = 1.96 * (0.75 * 0.25 / 100) ** 0.5
+    assert one.high - one.value == pytest.approx(expected, rel=0.1)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4))
+def test_intervals_hold_their_value_within_the_unit(hits: list[list[bool]]) -> None:
+    found = drivers.ratio([np.array(h) for h in hits], [np.ones(6)] * len(hits))
+    assert 0 <= found.low <= found.value + 1e-12 and found.value - 1e-12 <= found.high <= 1
+
+
+def test_a_difference_of_a_model_with_itself_is_none_and_of_opposites_is_sure() -> None:
+    a, b = [by_decisions(80, 20, 0)] * 3, [by_decisions(20, 80, 0)] * 3
+    same, apart = drivers.difference(a, a, "uniform"), drivers.difference(a, b, "uniform")
+    assert (same.value, same.low, same.high) == pytest.approx((0, 0, 0))
+    assert apart.value == pytest.approx(0.6) and apart.low > 0
+    assert [drivers.sentence(e, "up", "down", "same") for e in (apart, same)] == ["up", "same"]
+
+
+def test_margins_of_the_octaves_sum_to_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    parts = [scores(rng.standard_normal((20, 4, 2))) for _ in range(3)]
+    split = xr.concat([p["error"] for p in parts], pd.Index(list("xyz"), name="band")).transpose(..., "band")
+    monkeypatch.setattr(drivers, "seeds", lambda *_: [parts[0].drop_vars("error").assign(error=split)])
+    found = drivers.margins("toy", "uniform")
+    assert sum(found[b].value for b in "xyz") == pytest.approx(found["all"].value)
+    assert found["all"].low < found["all"].value < found["all"].high
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.tile(np.array(list("abcd")), 60)
+    signal = (labels[:, None] == np.array(list("abcd"))).astype(float)
+    x = np.concatenate([signal + 0.3 * rng.standard_normal(signal.shape), rng.standard_normal((240, 30))], 1)
+    assert (drivers.probe(x[:160], labels[:160], x[160:]) == labels[160:]).mean() > 0.8
+    noise = rng.standard_normal((240, 300))
+    assert (drivers.probe(noise[:160], labels[:160], noise[160:]) == labels[160:]).mean() < 0.5
+
+
+def test_the_naive_method_takes_the_nearest_image() -> None:
+    pixels = np.array([[[[200, 10, 10]]], [[[10, 200, 10]]]], np.uint8)
+    table = pd.DataFrame({"name": ["r", "g"], "category": ["x", "y"], "condition": "c", "texture": ""})
+    shown = StimulusSet("two", table, lambda i: pixels[i], ["x", "y"])
+    made = np.array([[[[[1, 0, 0]]], [[[0, 0, 1]]]], [[[[0, 1, 0]]], [[[1, 1, 1]]]]], float)
+    assert drivers.nearest(made, shown) == ["x", "y"]
+
+
+def test_generated_images_have_their_place() -> None:
+    made = driver_scores.generate("shapes/pixel", 1, 2)
+    assert made.shape == (len(SHAPES), 1, 32, 32, 3) and 0 <= made.min() <= made.max() <= 1
+    assert np.array_equal(made, driver_scores.generate("shapes/pixel", 1, 2))
+
+
+def test_features_of_every_layer_and_level() -> None:
+    some = ShapesWorld().stimuli("cue-conflict", 2)
+    for model, layers in (
+        ("shapes/pixel", ["pixels", "block 1", "block 2", "block 3", "block 4"]),
+        ("shapes/resnet", None),
+    ):
+        found = list(driver_scores.features(model, some, [0.0, 0.5]))
+        names = [name for name, t, _ in found if t == 0.5]
+        assert len(names) > 3 and (layers is None or names == layers)
+        assert all(x.shape[0] == 2 and np.isfinite(x).all() for _, _, x in found)
+
+
+def test_a_model_without_a_record_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(drivers, "FOLDER", tmp_path)
+    with pytest.raises(GenclsError, match="drivers/nobody has no record"):
+        drivers.seeds("drivers/nobody")
