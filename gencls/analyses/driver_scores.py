@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from gencls.models.pixel import PatchClassifier
 from gencls.stimuli.sets import StimulusSet
 from gencls.training.pixel import scheduler
 
+#: The captions of the chapter's trainings: the category alone.
+BARE = "{}"
 #: Octaves of spatial frequency, cycles an image: the lowest holds the mean, too, the highest the corners of the spectrum.
 EDGES = (0.0, 2.0, 4.0, 8.0, 16.0, np.inf)
 BANDS = ("below 2", "2 to 4", "4 to 8", "8 to 16", "16 and above")
@@ -31,9 +34,7 @@ def band_masks(side: int) -> np.ndarray:
     """Which coefficients of a side×side Fourier transform are in which octave: bands×side×side, 0 or 1, each in one."""
     f = np.fft.fftfreq(side, 1 / side)
     radius = np.hypot(f[:, None], f[None, :])
-    return np.stack([(radius >= low) & (radius < high) for low, high in zip(EDGES, EDGES[1:], strict=False)]).astype(
-        np.float32
-    )
+    return np.stack([(radius >= low) & (radius < high) for low, high in pairwise(EDGES)]).astype(np.float32)
 
 
 def by_band(residual: Tensor) -> Tensor:
@@ -52,25 +53,36 @@ def low_passed(images: Tensor, below: float) -> Tensor:
 
 def octaves(model: str, stimuli: StimulusSet, plan: Exhaustive, prompt: str = cats.PROMPT, seed: int = 0) -> xr.Dataset:
     """Denoising errors split into octaves: `error`, stimulus × class × t × draw (one) × band; noise and t as in `score`."""
+    values, t, log_snr = _split(model, stimuli, plan, cats.prompts(list(stimuli.categories), prompt), seed)
+    return _labelled(values, stimuli, t, log_snr, band=list(BANDS))
+
+
+def prompted(model: str, template: str, stimuli: StimulusSet, plan: Exhaustive, seed: int = 0) -> xr.Dataset:
+    """Denoising errors under one template; where it says `a(n)`, the article agrees with the category."""
+    agree = "a(n)" in template
+    texts = cats.prompts(list(stimuli.categories), template.replace("a(n)", "a"), articles=agree)
+    values, t, log_snr = _split(model, stimuli, plan, texts, seed)
+    return _labelled(values.sum(-1), stimuli, t, log_snr)
+
+
+def _split(
+    model: str, stimuli: StimulusSet, plan: Exhaustive, prompts: Sequence[str], seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors by octave, stimulus × class × t × 1 × band, with t and log-SNR."""
     opened = _diffusion(zoo.open_model(model))
     timestep, alpha, sigma = opened.levels(plan.t)
     t = timestep.double().numpy() / opened.steps
-    conditions = opened.conditions(cats.prompts(list(stimuli.categories), prompt))
-    m = len(stimuli.categories)
+    conditions, m = opened.conditions(prompts), len(prompts)
     found = np.zeros((len(stimuli), m, len(t), 1, len(BANDS)), np.float32)
     for start in range(0, len(stimuli), 16):
         some = [stimuli[i] for i in range(start, min(start + 16, len(stimuli)))]
-        x0 = opened.encode([s.image for s in some])
+        x0, rows = opened.encode([s.image for s in some]), torch.arange(m).expand(len(some), m)
         for k in range(len(t)):
             draws = torch.stack([noise(seed, s.name, float(timestep[k]), 0, tuple(x0.shape[1:])) for s in some])
-            level, rows = (
-                torch.full((len(some),), float(t[k]), dtype=torch.float64),
-                torch.arange(m).expand(len(some), m),
-            )
+            level = torch.full((len(some),), float(t[k]), dtype=torch.float64)
             estimate = opened.reconstruct(x0, draws, level, rows, conditions)
             found[start : start + len(some), :, k, 0] = by_band(estimate - x0[:, None]).numpy()
-    log_snr = (2 * (alpha.double() / sigma.double()).log()).numpy()
-    return _labelled(found, stimuli, t, log_snr, band=list(BANDS))
+    return found, t, (2 * (alpha.double() / sigma.double()).log()).numpy()
 
 
 def classifier_scores(folder: Path, stimuli: StimulusSet, plan: Exhaustive, seed: int = 0) -> xr.Dataset:
@@ -97,7 +109,7 @@ def driver_scores(folder: Path, model: str, stimuli: StimulusSet, plan: Exhausti
     """Scores of any model of this chapter from its folder, generative or not."""
     if (folder / "config.json").is_file() and "PatchClassifier" in (folder / "config.json").read_text():
         return classifier_scores(folder, stimuli, plan)
-    return score(zoo.open_folder(folder, model), stimuli, plan=plan, progress=False)
+    return score(zoo.open_folder(folder, model), stimuli, prompt=BARE, plan=plan, progress=False)
 
 
 def _labelled(
@@ -177,6 +189,24 @@ def _categories() -> tuple[str, ...]:
     from gencls.stimuli.shapes import SHAPES
 
     return SHAPES
+
+
+def read_out(
+    model: str, train: StimulusSet, test: StimulusSet, levels: Sequence[float], seed: int = 0
+) -> list[dict[str, object]]:
+    """Accuracy of linear probes for both cues, a row a layer, level and cue: `model, layer, t, cue, value, n`.
+
+    Shape and texture vary independently in both sets, which share no stimulus.
+    """
+    from gencls.analyses.drivers import CUES, probe
+
+    rows: list[dict[str, object]] = []
+    pairs = zip(features(model, train, levels, seed), features(model, test, levels, seed), strict=True)
+    for (layer, t, a), (_, _, b) in pairs:
+        for cue in CUES:
+            right = probe(a, train.table[cue].to_numpy(str), b) == test.table[cue].to_numpy(str)
+            rows.append({"model": model, "layer": layer, "t": t, "cue": cue, "value": right.mean(), "n": len(right)})
+    return rows
 
 
 # -- the naive method -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,8 +37,25 @@ WEIGHTINGS = ("uniform", "snr", "1+snr", "exp(-7t)")
 COUNTS = {"photos": 48, "cue-conflict": 240}
 PLAN = Exhaustive(timesteps=10)
 BAND_PLAN = Exhaustive(timesteps=8)
-#: What the trainings' captions were, the category alone.
-PROMPT = "{}"
+#: The prompts of the question whether the wording matters; `a(n)` is the article that agrees. The words sketch and outline, and
+#: the article before the bare name, were in no caption of the training.
+TEMPLATES = (
+    "A bad photo of a {}",
+    "A bad photo of a(n) {}",
+    "A bad photo of an {}",
+    "a photo of a {}",
+    "the {}",
+    "{}",
+    "a drawing of a {}",
+    "this is a {}",
+    "a sketch of a {}",
+    "an outline of a {}",
+)
+PROMPT_COUNTS = {"photos": 32, "cue-conflict": 64}
+PROMPT_PLAN = Exhaustive(timesteps=6)
+#: Cue-conflict stimuli that probes are trained and tested on, and the noise levels.
+PROBE_TRAIN, PROBE_TEST = 640, 240
+PROBE_LEVELS = (0.0, 0.1, 0.3, 0.5, 0.7)
 _DRAWS = 1000
 
 
@@ -292,6 +308,19 @@ def _margin(scores: xr.Dataset, by: str | Weighting) -> np.ndarray:
     at = [[names.index(c) for c in scores[k].values.tolist()] for k in ("category", "texture")]
     rows = np.arange(len(values))
     return values[rows, at[1]] - values[rows, at[0]]
+
+
+# -- prompts ----------------------------------------------------------------------------------------------------------
+
+
+def by_prompt(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, dict[str, Estimate]]:
+    """Template → `MEASURES` under it, with intervals over stimuli; those on record."""
+    found = {}
+    for i, template in enumerate(TEMPLATES):
+        if here([model], f"prompt{i}"):
+            each = [on_record(model, f"prompt{i}")]
+            found[template] = {name: measure(each, by) for name, measure in MEASURES.items()}
+    return found
 
 
 # -- linear probes ----------------------------------------------------------------------------------------------------
