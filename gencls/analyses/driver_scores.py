@@ -21,6 +21,7 @@ from gencls.models.discriminative import DiscriminativeModel, magnified
 from gencls.models.noise import noise
 from gencls.models.pixel import PatchClassifier
 from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.shapes import SHAPES
 from gencls.training.pixel import scheduler
 
 #: The captions of the chapter's trainings: the category alone.
@@ -142,7 +143,7 @@ def _diffusion(model: object) -> DiffusionModel:
 def features(
     model: str, stimuli: StimulusSet, levels: Sequence[float], seed: int = 0
 ) -> Iterator[tuple[str, float, np.ndarray]]:
-    """(layer, t, stimuli × features) of a model that sees the stimuli at each noise level t of the cosine schedule.
+    """(layer, t, stimuli × places × channels) of a model that sees the stimuli at each noise level t of the cosine schedule.
 
     The layer `pixels` is what goes in. A diffusion model's blocks are read at every token, those behind the prompt under the
     mean of the categories' prompts; a ResNet's stages at every place of its map, averaged down to 4×4.
@@ -155,7 +156,7 @@ def features(
         draws = torch.stack([noise(seed, name, float(step), 0, (3, 32, 32)) for name in stimuli.table["name"]])
         alpha_bar = alphas[step] if t > 0 else torch.tensor(1.0)
         x_t = (alpha_bar.sqrt() * images + (1 - alpha_bar).sqrt() * draws).float()
-        yield "pixels", t, x_t.flatten(1).numpy()
+        yield "pixels", t, x_t.flatten(2).transpose(1, 2).numpy()
         parts = [_layers(opened, x_t[i : i + 64], step) for i in range(0, len(x_t), 64)]
         for layer in parts[0]:
             yield layer, t, torch.cat([part[layer] for part in parts]).numpy()
@@ -163,19 +164,20 @@ def features(
 
 @torch.no_grad()
 def _layers(model: object, x_t: Tensor, step: int) -> dict[str, Tensor]:
+    """Layer → n × places × channels."""
     found = {}
     if isinstance(model, DiscriminativeModel):
         states = model.network(magnified(x_t, model.magnify), output_hidden_states=True).hidden_states
         for i, state in enumerate(states):
-            found[f"stage {i}"] = torch.nn.functional.adaptive_avg_pool2d(state, 4).flatten(1)
+            found[f"stage {i}"] = torch.nn.functional.adaptive_avg_pool2d(state, 4).flatten(2).transpose(1, 2)
         return found
     net = _diffusion(model).adapter.net
-    text = _diffusion(model).conditions(cats.prompts(list(_categories()), cats.PROMPT))["text"].mean(0, keepdim=True)
+    text = _diffusion(model).conditions(cats.prompts(SHAPES, cats.PROMPT))["text"].mean(0, keepdim=True)
     moment = net.time(_time(step, len(x_t), net.config.width))
     hidden = net.patch_in(x_t).flatten(2).transpose(1, 2) + net.position
     for i, block in enumerate([*net.trunk_blocks, *net.text_blocks]):
         hidden = block(hidden, moment if i < len(net.trunk_blocks) else moment + net.text(text))
-        found[f"block {i + 1}"] = hidden.flatten(1)
+        found[f"block {i + 1}"] = hidden
     return found
 
 
@@ -185,27 +187,28 @@ def _time(step: int, n: int, width: int) -> Tensor:
     return get_timestep_embedding(torch.full((n,), step), width, flip_sin_to_cos=True)
 
 
-def _categories() -> tuple[str, ...]:
-    from gencls.stimuli.shapes import SHAPES
-
-    return SHAPES
-
-
 def read_out(
     model: str, train: StimulusSet, test: StimulusSet, levels: Sequence[float], seed: int = 0
 ) -> list[dict[str, object]]:
-    """Accuracy of linear probes for both cues, a row a layer, level and cue: `model, layer, t, cue, value, n`.
+    """Accuracy of linear probes for both cues: `model, layer, t, reading, cue, value, n`.
 
-    Shape and texture vary independently in both sets, which share no stimulus.
+    A layer is read `place by place` (what is where) and `averaged` over places (what there is, wherever it is). Shape and texture
+    vary independently in both sets, which share no stimulus.
     """
     from gencls.analyses.drivers import CUES, probe
 
     rows: list[dict[str, object]] = []
     pairs = zip(features(model, train, levels, seed), features(model, test, levels, seed), strict=True)
     for (layer, t, a), (_, _, b) in pairs:
-        for cue in CUES:
-            right = probe(a, train.table[cue].to_numpy(str), b) == test.table[cue].to_numpy(str)
-            rows.append({"model": model, "layer": layer, "t": t, "cue": cue, "value": right.mean(), "n": len(right)})
+        for reading, x, y in (
+            ("place by place", a.reshape(len(a), -1), b.reshape(len(b), -1)),
+            ("averaged", a.mean(1), b.mean(1)),
+        ):
+            said = probe(x, [train.table[cue].to_numpy(str) for cue in CUES], y)
+            for cue, answer in zip(CUES, said, strict=True):
+                right = answer == test.table[cue].to_numpy(str)
+                row = {"model": model, "layer": layer, "t": t, "reading": reading, "cue": cue}
+                rows.append(row | {"value": right.mean(), "n": len(right)})
     return rows
 
 
@@ -218,7 +221,7 @@ def generate(model: str, each: int, steps: int, seed: int = 0, prompt: str = cat
     It costs categories × each × steps network evaluations, once for all stimuli.
     """
     pipeline = _diffusion(zoo.open_model(model)).pipeline
-    prompts = [p for p in cats.prompts(list(_categories()), prompt) for _ in range(each)]
+    prompts = [p for p in cats.prompts(SHAPES, prompt) for _ in range(each)]
     generator = torch.Generator().manual_seed(seed)
     images = pipeline(prompts, num_inference_steps=steps, generator=generator, output_type="np").images
-    return np.stack(images).reshape(len(_categories()), each, *np.shape(images[0]))
+    return np.stack(images).reshape(len(SHAPES), each, *np.shape(images[0]))

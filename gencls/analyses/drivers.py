@@ -329,45 +329,50 @@ CUES = ("category", "texture")
 _PENALTIES = np.logspace(-4, 1, 6)
 
 
-def probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Labels for the rows of `test`, read out linearly: ridge regression on one-hot labels.
+def probe(train: np.ndarray, labels: Sequence[np.ndarray], test: np.ndarray) -> list[np.ndarray]:
+    """Labels for the rows of `test`, read out linearly, for each kind of label: ridge regression on one-hot labels.
 
-    train: n×d, test: m×d. The penalty, relative to the mean size of a row, is the one of least leave-one-out error on `train`.
+    train: n×d, test: m×d, labels: n of each kind. The penalty, relative to the mean size of a row, is the one of least
+    leave-one-out error on `train`.
     """
-    kinds = np.unique(labels)
     centre = train.mean(0)
     a, b = (train - centre).astype(np.float64), (test - centre).astype(np.float64)
     gram = a @ a.T
     scale = np.trace(gram) / len(a) or 1.0
-    targets = (labels[:, None] == kinds) - (labels[:, None] == kinds).mean(0)
     sizes, vectors = np.linalg.eigh(gram / scale)
-    turned = vectors.T @ targets
-    best, kept = math.inf, targets
-    for penalty in _PENALTIES:
-        inverse = 1 / (np.maximum(sizes, 0) + penalty)
-        solution = vectors @ (inverse[:, None] * turned)
-        loss = float(np.square(solution / (vectors**2 @ inverse)[:, None]).sum())
-        if loss < best:
-            best, kept = loss, solution
-    return kinds[(b @ a.T / scale @ kept).argmax(1)]
+    found = []
+    for each in labels:
+        kinds = np.unique(each)
+        targets = (each[:, None] == kinds) - (each[:, None] == kinds).mean(0)
+        turned = vectors.T @ targets
+        best, kept = math.inf, targets
+        for penalty in _PENALTIES:
+            inverse = 1 / (np.maximum(sizes, 0) + penalty)
+            solution = vectors @ (inverse[:, None] * turned)
+            loss = float(np.square(solution / (vectors**2 @ inverse)[:, None]).sum())
+            if loss < best:
+                best, kept = loss, solution
+        found.append(kinds[(b @ a.T / scale @ kept).argmax(1)])
+    return found
 
 
 PROBES = FOLDER / "probes.csv"
 
 
 def probes(models: Sequence[str]) -> pd.DataFrame:
-    """What a linear reading finds: `model, layer, t, cue, value, low, high, n`, means over the training seeds on record."""
+    """What a linear reading finds: `model, layer, t, reading, cue, value, low, high, n`, means over the training seeds on record."""
     known = pd.read_csv(PROBES)
     known["family"] = known["model"].str.partition("@")[0]
     rows = []
-    for (family, layer, t, cue), part in known[known["family"].isin(models)].groupby(
-        ["family", "layer", "t", "cue"], sort=False
+    for (family, layer, t, reading, cue), part in known[known["family"].isin(models)].groupby(
+        ["family", "layer", "t", "reading", "cue"], sort=False
     ):
         values, n = part["value"].to_numpy(), int(part["n"].iloc[0])
         mean = float(values.mean())
         half = _half(mean * (1 - mean) / n, n, [values])
         ends = {"low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": n * len(values)}
-        rows.append({"model": family, "layer": layer, "t": t, "cue": cue, "value": mean} | ends)
+        row = {"model": family, "layer": layer, "t": t, "reading": reading, "cue": cue, "value": mean}
+        rows.append(row | ends)
     return pd.DataFrame(rows)
 
 
