@@ -7,6 +7,7 @@ seeds (s²/k); their sum is read with Student's t at Satterthwaite's degrees of 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -20,7 +21,7 @@ from gencls import figures
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
-from gencls.likelihood.weightings import Weighting, answers, weighted
+from gencls.likelihood.weightings import Weighting, answers, exponential, weighted, weighting
 from gencls.metrics import Estimate
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import RECORDS, SEEDS, World
@@ -224,6 +225,48 @@ def sentence(e: Estimate, above: str, below: str, neither: str) -> str:
     return above if e.low > 0 else below if e.high < 0 else neither
 
 
+def compare(
+    pairs: Mapping[str, tuple[str, str]], weightings: Sequence[str] = WEIGHTINGS
+) -> dict[tuple[str, str], Estimate]:
+    """(label, weighting) → how much the first of two models' shape bias lies above the second's, for pairs that have records."""
+    return {
+        (label, by): difference(seeds(a), seeds(b), by)
+        for label, (a, b) in pairs.items()
+        if len(here([a, b])) == 2
+        for by in weightings
+    }
+
+
+def verdict(found: Mapping[tuple[str, str], Estimate]) -> str:
+    """What the intervals of `compare` say, a line a label, in Markdown."""
+    lines = []
+    for label in dict.fromkeys(label for label, _ in found):
+        kinds: dict[str, list[str]] = {"goes more by shape": [], "goes less by shape": [], "cannot be told apart": []}
+        for (other, by), e in found.items():
+            if other == label:
+                kinds[sentence(e, *kinds)].append(f"`{by}`")
+        parts = [f"{kind} when read under {', '.join(by)}" for kind, by in kinds.items() if by]
+        lines.append(f"- **{label}**: the first {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def costs(models: Sequence[str]) -> pd.DataFrame:
+    """What training and records took: `observer, seeds, seconds, presentations, accuracy, evaluations`, means over seeds.
+
+    `accuracy`: on the 128 photos of the split that was looked at in choosing the steps; NaN for the classifier.
+    """
+    rows = []
+    for model in models:
+        each = seeds(model)
+        facts = [json.loads(s.attrs["facts"]) for s in each]
+        dev = [f.get("in_distribution_accuracy", {}).get("value", math.nan) for f in facts]
+        size = each[0]["error"].size
+        row = {"observer": model, "seeds": len(each), "seconds": np.mean([f["seconds"] for f in facts])}
+        row |= {"presentations": facts[0]["presentations"], "accuracy": np.mean(dev)}
+        rows.append(row | {"evaluations": size // (len(each[0]["class"]) if model == CLASSIFIER else 1)})
+    return pd.DataFrame(rows)
+
+
 # -- training bound × scoring weight ----------------------------------------------------------------------------------
 
 
@@ -244,19 +287,49 @@ def by_level(models: Sequence[str], what: str = "shape bias") -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def where(weighting: str, each: xr.Dataset) -> float:
+def where(by: str, each: xr.Dataset) -> float:
     """The share of a weighting's decision that noise levels below t = 0.25 have.
 
     It is measured on what decides: the spread over classes of each level's weighted error.
     """
-    from gencls.likelihood.weightings import weighting as named
-
-    w = named(weighting)(each["t"].values, each["log_snr"].values) * each["quadrature"].values
+    w = weighting(by)(each["t"].values, each["log_snr"].values) * each["quadrature"].values
     spread = each["error"].mean("draw").std("class").mean("stimulus").values * w
     return float(spread[each["t"].values < 0.25].sum() / spread.sum())
 
 
+def explored(models: Sequence[str], k: float, measures: Sequence[str] = ()) -> pd.DataFrame:
+    """What the explorer shows at one exp(-kt): `observer, measure, k, value, low, high, n`."""
+    by = exponential(k)
+    found = {(m, what): MEASURES[what](seeds(m), by) for m in models for what in measures or MEASURES}
+    return figures.points(found, ["observer", "measure"], k=k)
+
+
 # -- octaves ----------------------------------------------------------------------------------------------------------
+
+
+def check_octaves(world: World, model: str, n: int) -> int:
+    """Split `n` stimuli afresh and compare them with the record, bound by the weights; how many were compared.
+
+    0 where the weights are not here. GenclsError where the record is not of these weights.
+    """
+    from gencls.likelihood.scoring import TOLERANCE
+    from gencls.models import zoo
+
+    if n < 1 or not zoo.is_here(model):
+        return 0
+    from gencls.analyses.driver_scores import octaves
+
+    old, shown = on_record(model, "octaves"), stimuli(world)
+    rows = np.unique(np.linspace(0, len(shown) - 1, min(n, len(shown))).astype(int))
+    fresh = octaves(model, shown[rows], BAND_PLAN)["error"].values
+    kept = old["error"].isel(stimulus=rows).values
+    apart = float((np.abs(fresh - kept) / (np.abs(kept) + 1e-3 * np.abs(kept).max())).max())
+    if not apart < TOLERANCE:
+        raise GenclsError(
+            f"{model}: {len(rows)} stimuli split into octaves afresh differ from the record by up to {apart:.1e} relative; "
+            f"make it again with `python scripts/drivers.py --octaves {model}`"
+        )
+    return len(rows)
 
 
 def band_levels(model: str, what: str = "shape bias") -> pd.DataFrame:

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from gencls.errors import GenclsError
-from gencls.models.pixel import PixelPipeline
+from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.training import loop, recipes
 from gencls.training.recipes import RECIPES, recipe, train
 
 TINY = {
     "shapes/resnet": replace(RECIPES["shapes/resnet"], steps=12, batch=8, width=16, photos=64),
     "shapes/pixel": replace(RECIPES["shapes/pixel"], steps=8, batch=8, width=64, photos=64),
+    "drivers/flow-x0": replace(RECIPES["drivers/flow-x0"], steps=8, batch=8, width=64, photos=64),
+    "drivers/denoising-classifier": replace(
+        RECIPES["drivers/denoising-classifier"], steps=8, batch=8, width=64, photos=64
+    ),
 }
 
 
@@ -75,8 +79,12 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
     assert ".safetensors" in names
     assert not names & {".bin", ".pt", ".pth", ".pkl"}
     card = (out / "README.md").read_text()
-    assert all(word in card for word in (model, "in-distribution accuracy", "wall time", "digest", "commit"))
-    if model == "shapes/pixel":
+    assert all(word in card for word in (model, "wall time", "digest", "commit"))
+    assert ("in-distribution accuracy" in card) == (model != "drivers/denoising-classifier")
+    if model == "drivers/denoising-classifier":
+        network = PatchClassifier.from_pretrained(out)
+        assert network(torch.zeros(2, 3, 32, 32), torch.tensor([0, 999])).shape == (2, 16)
+    elif model in ("shapes/pixel", "drivers/flow-x0"):
         images = PixelPipeline.from_pretrained(out)("a photo of a star", num_inference_steps=2, output_type="np").images
         assert images.shape == (1, 32, 32, 3)
     else:
@@ -84,6 +92,24 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
 
         network = AutoModelForImageClassification.from_pretrained(out)
         assert network(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 16)
+
+
+def test_flow_matching_has_its_noise_levels_and_weights_have_the_mean_one() -> None:
+    from gencls.training.drivers import LOSSES, weights
+    from gencls.training.pixel import scheduler
+
+    t = (torch.arange(1000) + 0.5) / 1000
+    alpha_bar = scheduler("flow").alphas_cumprod
+    ratio = (alpha_bar / (1 - alpha_bar)).sqrt()
+    assert torch.allclose(ratio[3:], ((1 - t) / t)[3:], rtol=1e-2)  # float32 rounds what lies nearer to the clean image
+    for noise in ("cosine", "linear", "flow"):
+        levels = scheduler(noise).alphas_cumprod
+        assert (levels.diff() < 0).all()
+        for loss in LOSSES:
+            assert weights(loss, levels).mean() == pytest.approx(1, rel=1e-4)
+    exp, eps = (weights(loss, scheduler("cosine").alphas_cumprod) for loss in ("exp", "eps"))
+    assert exp[100] / exp[600] == pytest.approx(float(torch.exp(torch.tensor(3.5))), rel=1e-3)
+    assert eps[0] == eps[10] and eps[500] / eps[900] > 10  # kept from growing at low t, the SNR elsewhere
 
 
 def test_other_seeds_and_unknown_recipes() -> None:
