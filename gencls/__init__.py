@@ -14,16 +14,17 @@ __version__ = "0.1.0"
 __all__ = ["GenclsError", "__version__", "load", "world"]
 
 
-def load(model: str, allow_pickles: bool = False) -> Observer:
+def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
     """An observer by its id (`gencls models` lists them), `hf:REPO[@REVISION]` of the hub, or the path of a local folder.
 
-    `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code.
+    `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code. `options`: `device`, `dtype`
+    and `offload`, as `gencls.models.zoo.open_model` has them.
 
     >>> gencls.load("shapes/pixel").classify(images, classes=["star", "heart"])  # doctest: +SKIP
     """
     from gencls.classify import Observer
 
-    return Observer(model, allow_pickles)
+    return Observer(model, allow_pickles, **options)
 
 
 def world(name: str, **settings: Any) -> World:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,11 +61,11 @@ class Classification:
 
 
 class Observer:
-    """An observer by its id: a generative model or a classifier behind one door."""
+    """An observer by its id: a generative model or a classifier behind one door. `options`: of `gencls.models.zoo.open_model`."""
 
-    def __init__(self, model: str, allow_pickles: bool = False) -> None:
+    def __init__(self, model: str, allow_pickles: bool = False, **options: Any) -> None:
         self.id = model
-        self.model = zoo.open_model(model, allow_pickles=allow_pickles)
+        self.model = zoo.open_model(model, allow_pickles=allow_pickles, **options)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -179,6 +179,13 @@ def classify(
     allow_pickles: Annotated[
         bool, typer.Option("--allow-pickles", help="Take weights that are only pickles: opening one can run code.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is.")
+    ] = "auto",
+    offload: Annotated[
+        bool,
+        typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
+    ] = False,
 ) -> None:
     """Say what is on your own images.
 
@@ -188,7 +195,8 @@ def classify(
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
-    parts, errors = _classified(paths, model, wanted, prompt, allow_pickles)
+    opening = {"allow_pickles": allow_pickles, "device": device, "offload": offload}
+    parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))
     elif parts:
@@ -203,7 +211,7 @@ def classify(
 
 
 def _classified(
-    paths: Sequence[Path], model: str, classes: list[str] | None, prompt: str | None, allow_pickles: bool = False
+    paths: Sequence[Path], model: str, classes: list[str] | None, prompt: str | None, opening: dict[str, Any]
 ) -> tuple[list[Classification], list[str]]:
     """The answers, a few images at a time, and a sentence for each image that could not be read."""
     from tqdm import tqdm
@@ -211,7 +219,7 @@ def _classified(
     import gencls
     from gencls.stimuli.pictures import read_picture
 
-    observer = gencls.load(model, allow_pickles)
+    observer = gencls.load(model, **opening)
     options: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
     parts, errors = [], []
     with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:

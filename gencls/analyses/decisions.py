@@ -102,15 +102,16 @@ def denoise(model: str, stimuli: StimulusSet, t: Sequence[float], prompt: str = 
     conditions = network.conditions(cats.prompts(classes, prompt))
     rows = torch.arange(len(classes)).expand(len(x0), -1)
     timestep, alpha, sigma = network.levels(t)
-    shape = tuple(x0.shape[1:])
+    shape, device = tuple(x0.shape[1:]), x0.device
     noised, estimates = [], []
     for i, level in enumerate(t):
         draws = torch.stack([noise(seed, s, float(timestep[i]), 0, shape) for s in stimuli.table["name"]])
+        draws = draws.to(device)
         at = torch.full((len(x0),), float(level), dtype=torch.float64)
-        noised.append(alpha[i] * x0 + sigma[i] * draws)
-        estimates.append(network.reconstruct(x0, draws, at, rows, conditions))
+        noised.append((alpha[i].to(device) * x0 + sigma[i].to(device) * draws).cpu())
+        estimates.append(network.reconstruct(x0, draws, at, rows, conditions).cpu())
     made = torch.stack(estimates, 1)
-    errors = (made - x0[:, None, None]).double().square().flatten(3).sum(-1).float()
+    errors = (made - x0.cpu()[:, None, None]).double().square().flatten(3).sum(-1).float()
     return Denoised(
         stimuli,
         _pixels(torch.stack(noised, 1).numpy()),

@@ -138,6 +138,8 @@ class DiffusionModel:
         return self.denoised(repeated[0], prediction, repeated[1], repeated[2]).unflatten(0, (n, m))
 
     def errors(self, x0: Tensor, noise: Tensor, t: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
-        """Denoising errors ‖x̂₀ − x₀‖², n×m; arguments as in `reconstruct`."""
-        estimate = self.reconstruct(x0, noise, t, classes, conditions)
-        return (estimate - x0[:, None]).double().square().flatten(2).sum(-1)
+        """Denoising errors ‖x̂₀ − x₀‖², n×m, summed in float64; arguments as in `reconstruct`."""
+        off = self.reconstruct(x0, noise, t, classes, conditions) - x0[:, None]
+        if off.device.type == "mps":  # which has no float64
+            off = off.cpu()
+        return off.double().square().flatten(2).sum(-1)

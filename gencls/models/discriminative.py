@@ -93,7 +93,7 @@ class DiscriminativeModel:
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
         """The network's logits, n×labels, float64."""
         output = self.output(images, noise)
-        return (output.logits if hasattr(output, "logits") else output).double().cpu()
+        return (output.logits if hasattr(output, "logits") else output).cpu().double()
 
     def log_probabilities(
         self, images: Sequence[np.ndarray], classes: Sequence[str], noise: Tensor | None = None, prompt: str = ""
@@ -200,7 +200,7 @@ class ContrastiveModel:
         """The network's own `logits_per_image`, images × prompts, float64."""
         words = self.words(prompts)
         pixels = self.processor.image_processor(images=_pictures(images), return_tensors="pt")
-        return _run(self.network, **words, **pixels).logits_per_image.double().cpu()
+        return _run(self.network, **words, **pixels).logits_per_image.cpu().double()
 
     def log_probabilities(
         self,

@@ -40,8 +40,8 @@ def in_passes(run: Callable[[slice], T], n: int, most: int, name: str) -> tuple[
         # Outside the handler, so that the failed pass lets go of its tensors.
         if rows == 1:
             raise GenclsError(
-                f"{name}: this device's memory is too small for a single pass of its network; name a smaller model, or run it on "
-                "a device with more memory"
+                f"{name}: this device's memory is too small for a single pass of its network; try --offload (pipelines), a smaller "
+                "model, or another --device"
             )
         most = rows // 2
         if torch.cuda.is_available():

