@@ -32,6 +32,12 @@ LOSSES = ("drivers/cosine-x0", "drivers/cosine-eps", "drivers/cosine-exp")
 SCHEDULES = ("drivers/cosine-x0", "drivers/linear-x0", "drivers/flow-x0")
 GENERATIVE = (*LOSSES, *SCHEDULES[1:])
 CLASSIFIER = "drivers/denoising-classifier"
+#: Reliability of the two cues in training → the generative model and the ResNet trained so.
+RELIABILITY = {
+    "texture half as reliable": ("drivers/pixel-half-texture", "drivers/resnet-half-texture"),
+    "both fully reliable": ("drivers/cosine-x0", "drivers/resnet"),
+    "shape half as reliable": ("drivers/pixel-half-shape", "drivers/resnet-half-shape"),
+}
 #: What the errors of every model are weighted by in turn.
 WEIGHTINGS = ("uniform", "snr", "1+snr", "exp(-7t)")
 #: Stimuli of each set on record, and the noise levels.

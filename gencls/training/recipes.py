@@ -42,6 +42,8 @@ class Recipe:
 _RESNET = Recipe("resnet", 24_000, 32, width=64)
 _CONTROL = replace(_RESNET, steps=9000)
 _DRIVER = Recipe("driver", 4000, 32, width=128)
+_SMALL = Recipe("resnet", 4000, 32, width=32)  # as many presentations
+_HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
@@ -55,6 +57,11 @@ RECIPES: dict[str, Recipe] = {
     "drivers/linear-x0": replace(_DRIVER, schedule="linear"),
     "drivers/flow-x0": replace(_DRIVER, schedule="flow"),
     "drivers/denoising-classifier": replace(_DRIVER, kind="noised-classifier"),
+    "drivers/resnet": _SMALL,
+    "drivers/resnet-half-texture": replace(_SMALL, world=_HALF_TEXTURE),
+    "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
+    "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
+    "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
 }
 
 
