@@ -11,13 +11,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from gencls import figures
+from gencls import figures, trials
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
@@ -256,6 +257,33 @@ def verdict(found: Mapping[tuple[str, str], Estimate]) -> str:
     return "\n".join(lines)
 
 
+def read_two_ways(models: Sequence[str], first: str, second: str) -> dict[str, Estimate]:
+    """Model → how much its shape bias under the first weighting lies above that under the second; the same seeds in both."""
+    found = {}
+    for model in models:
+        parts = [[followed(s, by) for s in seeds(model)] for by in (first, second)]
+        whole = [[p[1] for p in part] for part in parts]
+        hits = [[p[0] for p in part] for part in parts]
+        found[model] = paired(hits[0], whole[0], hits[1], whole[1])
+    return found
+
+
+def paired(
+    hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], hits_b: Sequence[np.ndarray], whole_b: Sequence[np.ndarray]
+) -> Estimate:
+    """The difference of two ratios of the same seeds on the same stimuli, seed by seed, with its interval over both."""
+    arrays = [np.stack(x).astype(float) for x in (hits, whole, hits_b, whole_b)]
+    sums = [a.sum(1) for a in arrays]
+    points = _share(sums[0], sums[1]) - _share(sums[2], sums[3])
+    times = _draws(arrays[0].shape[1])
+    a, b, c, d = (times @ x.T for x in arrays)
+    draws = np.nanmean(_share(a, b) - _share(c, d), 1)
+    kept = points[np.isfinite(points)]
+    half = _half(float(np.nanvar(draws)), times.shape[1], [kept])
+    value = float(kept.mean()) if len(kept) else math.nan
+    return Estimate(value, value - half, value + half, times.shape[1], "difference", "over seeds and stimuli")
+
+
 def costs(models: Sequence[str]) -> pd.DataFrame:
     """What training and records took: `observer, seeds, seconds, presentations, accuracy, evaluations`, means over seeds.
 
@@ -301,6 +329,11 @@ def where(by: str, each: xr.Dataset) -> float:
     w = weighting(by)(each["t"].values, each["log_snr"].values) * each["quadrature"].values
     spread = each["error"].mean("draw").std("class").mean("stimulus").values * w
     return float(spread[each["t"].values < 0.25].sum() / spread.sum())
+
+
+def explorer_table(models: Sequence[str], ks: Iterable[float] = range(0, 15, 2)) -> pd.DataFrame:
+    """`explored` at every k, and at the paper's 7."""
+    return pd.concat([explored(models, k) for k in sorted({*ks, 7})], ignore_index=True)
 
 
 def explored(models: Sequence[str], k: float, measures: Sequence[str] = ()) -> pd.DataFrame:
@@ -455,6 +488,24 @@ def probes(models: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def probe_curves(read: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `figures.ood_curves` out of `probes`: a panel a model and cue, a line a layer, the better of the two readings."""
+    best = read.loc[read.groupby(["model", "layer", "t", "cue"], sort=False)["value"].idxmax()]
+    cue = best["cue"].map({"category": "shape", "texture": "texture"})
+    found = best.assign(set=best["model"] + ", " + cue, observer=best["layer"], condition=best["t"].map("{:g}".format))
+    return found.sort_values(["model", "cue", "layer", "t"]).reset_index(drop=True)
+
+
+def best_probes(curves: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, `shape` or `texture`) → the row of its best layer and noise level, the input left out."""
+    rows = curves[curves["layer"] != "pixels"]
+    top = rows.loc[rows.groupby(["model", "cue"], sort=False)["value"].idxmax()]
+    return {
+        (str(r["model"]), "shape" if r["cue"] == "category" else "texture"): {str(k): v for k, v in r.items()}
+        for r in top.to_dict("records")
+    }
+
+
 # -- the naive method -------------------------------------------------------------------------------------------------
 
 
@@ -465,3 +516,15 @@ def nearest(images: np.ndarray, shown: StimulusSet) -> list[str]:
     pixels = shown.images().reshape(len(shown), -1) / 255.0
     distance = (flat**2).sum(1)[None] - 2 * pixels @ flat.T
     return [shown.categories[i] for i in distance.argmin(1) // each]
+
+
+def naive(model: str, world: World, each: int, steps: int, seed: int = 0) -> Estimate:
+    """Accuracy on the world's photos by the nearest of `each` generated images a category; `evaluations` is what they cost."""
+    from gencls import metrics
+    from gencls.analyses.driver_scores import generate
+
+    shown = world.stimuli("photos")
+    said = nearest(generate(model, each, steps, seed), shown)
+    found = metrics.accuracy(trials.from_answers("nearest generated image", shown, said))
+    found.extras["evaluations"] = len(shown.categories) * each * steps
+    return found
