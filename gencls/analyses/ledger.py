@@ -82,6 +82,18 @@ CLAIMS = (
         },
     ),
     Claim(
+        "shape by octave",
+        "The loss and w(t) favour low spatial frequencies, and hence shapes (the paper's explanation, which it did not test).",
+        {},
+        "drivers",
+        r"bias of the octave under exp\(-7t\)$",
+        {
+            "shapes": "Each octave of the error alone, under the paper's weighting: low octaves must go by shape, and the whole error as they do. "
+            "The weighting itself favours low noise, which is another matter.",
+            "full": "Cannot be tested here: it takes models trained in several ways on known cues.",
+        },
+    ),
+    Claim(
         "noise in training",
         "A ResNet-50 trained on noised images goes by shape far more than one that was not.",
         {"ResNet-50": 0.21, "ResNet-50, noised": 0.78},
