@@ -182,6 +182,9 @@ def classify(
     device: Annotated[
         str, typer.Option(help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is.")
     ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
+    ] = "float32",
     offload: Annotated[
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
@@ -195,7 +198,7 @@ def classify(
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
-    opening = {"allow_pickles": allow_pickles, "device": device, "offload": offload}
+    opening = {"allow_pickles": allow_pickles, "device": device, "dtype": dtype, "offload": offload}
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))

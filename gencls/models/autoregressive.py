@@ -24,6 +24,7 @@ from torch.nn.functional import log_softmax, normalize
 from gencls.errors import GenclsError
 from gencls.models.discriminative import open_network, opened
 from gencls.models.memory import in_passes
+from gencls.models.numbers import choose
 from gencls.stimuli.pictures import prepare
 
 #: Positions whose logits are computed at a time: Emu3's vocabulary makes 0.7 GB of them.
@@ -135,7 +136,7 @@ class AutoregressiveModel:
     name : the model's id, as records and tables show it
     processor : its own, of images and text
     budget : tokens of one forward pass at most, over all stimuli and classes in it; halved where memory runs out
-    dtype : of the decoder's matrix products, "float32" or "bfloat16"; the VQ encoder and the softmax stay float32
+    dtype : of the decoder's matrix products, as in `gencls.models.diffusion.DiffusionModel`; the VQ encoder and the softmax stay float32
     """
 
     kind = "autoregressive"
@@ -147,9 +148,8 @@ class AutoregressiveModel:
             raise GenclsError(f"{name}: no adapter for a {type(network).__name__}; known are {', '.join(ADAPTERS)}")
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one token")
-        if dtype not in ("float32", "bfloat16"):
-            raise GenclsError(f"{name}: number type {dtype!r} is not float32 or bfloat16")
-        self.network, self.name, self.budget, self.dtype = network.eval().requires_grad_(False), name, budget, dtype
+        self.network, self.name, self.budget = network.eval().requires_grad_(False), name, budget
+        self.dtype = choose(dtype, network.device.type, name)
         self.adapter: Any = ADAPTERS[network.config.model_type][1](network, processor)
 
     @property
@@ -244,7 +244,7 @@ class AutoregressiveModel:
         return out.last_hidden_state, out.past_key_values
 
     def _rounded(self) -> torch.autocast:
-        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+        return torch.autocast(self.network.device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
 
 
 def load_autoregressive(

@@ -16,6 +16,7 @@ from torch import Tensor
 from gencls.errors import GenclsError
 from gencls.models.adapters import Condition, adapter
 from gencls.models.memory import in_passes
+from gencls.models.numbers import choose
 from gencls.stimuli.pictures import prepare
 
 
@@ -27,7 +28,8 @@ class DiffusionModel:
     pipeline : a diffusers pipeline whose class has an adapter
     name : the model's id, as records and tables show it
     budget : rows (stimulus × class) of one forward pass at most; halved where memory runs out
-    dtype : of the network's matrix products, "float32" or "bfloat16"; noise, errors and sums stay float32 and wider
+    dtype : of the network's matrix products, one of `gencls.models.numbers.DTYPES`, or "auto": bfloat16 where a probe finds it
+        fast; noise, errors and sums stay float32 and wider
     """
 
     kind = "diffusion"
@@ -36,9 +38,7 @@ class DiffusionModel:
         self.adapter = adapter(pipeline, name)
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one row")
-        if dtype not in ("float32", "bfloat16"):
-            raise GenclsError(f"{name}: number type {dtype!r} is not float32 or bfloat16")
-        self.dtype = dtype
+        self.dtype = choose(dtype, pipeline._execution_device.type, name)
         pipeline.set_progress_bar_config(disable=True)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
@@ -111,7 +111,7 @@ class DiffusionModel:
 
         def some(rows: slice) -> Tensor:
             first, last = int(stimulus[rows][0]), int(stimulus[rows][-1])
-            rounded = torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+            rounded = torch.autocast(x_t.device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
             with torch.no_grad(), rounded:
                 shared = self.adapter.shared(x_t[first : last + 1], timestep[first : last + 1])
                 pairs = tuple(part[stimulus[rows] - first] for part in shared)
@@ -138,8 +138,13 @@ class DiffusionModel:
         return self.denoised(repeated[0], prediction, repeated[1], repeated[2]).unflatten(0, (n, m))
 
     def errors(self, x0: Tensor, noise: Tensor, t: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
-        """Denoising errors ‖x̂₀ − x₀‖², n×m, summed in float64; arguments as in `reconstruct`."""
+        """Denoising errors ‖x̂₀ − x₀‖², n×m, summed in float64; arguments as in `reconstruct`. GenclsError where one is not finite."""
         off = self.reconstruct(x0, noise, t, classes, conditions) - x0[:, None]
         if off.device.type == "mps":  # which has no float64
             off = off.cpu()
-        return off.double().square().flatten(2).sum(-1)
+        errors = off.double().square().flatten(2).sum(-1)
+        if not errors.isfinite().all():
+            raise GenclsError(
+                f"{self.name} answers with NaN or infinity in {self.dtype}; take float32, or see to its weights"
+            )
+        return errors

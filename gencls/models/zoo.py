@@ -69,6 +69,7 @@ def open_folder(
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    from gencls.models import numbers
     from gencls.models.devices import choose, place
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import load_contrastive, load_transformers
@@ -85,7 +86,7 @@ def open_folder(
         if kind(folder) == "autoregressive":
             from gencls.models.autoregressive import load_autoregressive
 
-            model = load_autoregressive(folder, name, allow_pickles, dtype)
+            model = load_autoregressive(folder, name, allow_pickles, numbers.choose(dtype, chosen.type, name))
         else:
             load = load_contrastive if kind(folder) == "contrastive" else load_transformers
             model = load(folder, name, allow_pickles)
