@@ -10,6 +10,7 @@ import csv
 import json
 from pathlib import Path
 
+from gencls.analyses import drivers
 from gencls.book import EXECUTED, root_folder
 from gencls.likelihood import records
 from gencls.worlds import RECORDS
@@ -35,6 +36,10 @@ def main() -> None:
             evaluations += values.size
             stimuli += scores.sizes["stimulus"]
         rows.append({"what": f"record of shapes/{model}", "stimuli": stimuli, "evaluations": evaluations})
+    for row in drivers.costs(drivers.here([*drivers.GENERATIVE, drivers.CLASSIFIER])).to_dict("records"):
+        what = f"{row['observer']}: one training, and a seed's record of {sum(drivers.COUNTS.values())} stimuli"
+        counted = {"stimuli": sum(drivers.COUNTS.values()), "evaluations": row["evaluations"]}
+        rows.append({"what": what, "seconds": round(row["seconds"], 1)} | counted)
     with Path(__file__).with_name("costs.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, ["what", "seconds", "stimuli", "evaluations"])
         table.writeheader()

@@ -295,6 +295,41 @@ def costs(models: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def conclusions(
+    reading: Estimate, split: Mapping[tuple[str, str], Estimate], by: str, generating: Estimate, bands: Sequence[str]
+) -> str:
+    """What the intervals say of the paper's explanation, a list in Markdown.
+
+    reading: bias under `by` less that under uniform; split: of `band_bias`; generating: bias of the generative model less that of
+    the classifier of the same noised images, under `by`; bands: octaves from low to high that are compared with one half.
+    """
+    kinds: dict[str, list[str]] = {"shape": [], "texture": [], "neither cue for sure": []}
+    for band in bands:
+        e = split[band, by]
+        kinds["shape" if e.low > 0.5 else "texture" if e.high < 0.5 else "neither cue for sure"].append(
+            f"{band} cycles"
+        )
+    octaves_ = "; ".join(f"{', '.join(names)} by {kind}" for kind, names in kinds.items() if names)
+    return "\n".join(
+        [
+            f"- **Low frequencies and shape.** Taken alone, the octaves go: {octaves_}.",
+            "- **The weighting.** Read under `"
+            + by
+            + "` and not uniformly, the same models "
+            + sentence(
+                reading, "go more by shape.", "go *less* by shape: it works against shape.", "do not differ for sure."
+            ),
+            "- **Generating.** On the same noised images the generative model goes "
+            + sentence(
+                generating,
+                "more by shape than the classifier.",
+                "*less* by shape than the classifier: noise alone can do what generating was held to do.",
+                "neither more nor less by shape than the classifier, as far as the interval tells.",
+            ),
+        ]
+    )
+
+
 def weak(found: pd.DataFrame, least: float = 0.5) -> str:
     """Which models hardly learned the categories, in a sentence; `found` is of `costs`."""
     names = found[found["accuracy"] < least]["observer"].tolist()

@@ -156,3 +156,25 @@ def test_a_model_without_a_record_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(drivers, "FOLDER", tmp_path)
     with pytest.raises(GenclsError, match="drivers/nobody has no record"):
         drivers.seeds("drivers/nobody")
+
+
+def test_the_conclusions_claim_no_more_than_the_intervals() -> None:
+    up, down, across = drivers.Estimate(0.8, 0.7, 0.9), drivers.Estimate(0.2, 0.1, 0.3), drivers.Estimate(0.5, 0.3, 0.7)
+    less = drivers.Estimate(-0.2, -0.3, -0.1)
+    said = drivers.conclusions(
+        less, {("a", "w"): up, ("b", "w"): down, ("c", "w"): across}, "w", across, ["a", "b", "c"]
+    )
+    assert "a cycles by shape; b cycles by texture; c cycles by neither" in said
+    assert "works against shape" in said and "more by shape than" in said
+
+
+def test_two_ways_of_reading_the_same_seeds_are_paired() -> None:
+    hits, other = [np.array([1, 1, 1, 0])] * 2, [np.array([0, 0, 1, 0])] * 2
+    whole = [np.ones(4)] * 2
+    found = drivers.paired(hits, whole, other, whole)
+    assert found.value == pytest.approx(0.5) and drivers.paired(hits, whole, hits, whole).high == 0
+
+
+def test_models_that_learned_little_are_named() -> None:
+    table = pd.DataFrame({"observer": ["a", "b", "c"], "accuracy": [0.2, 0.9, np.nan]})
+    assert "**a** did not" in drivers.weak(table) and "most photos" in drivers.weak(table[1:])
