@@ -137,7 +137,8 @@ def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "
 
     hits, whole: one array a seed, of n stimuli each, the same stimuli in every seed. `n` counts what is in `whole`, over all
     seeds; `points` holds the seeds' own values. `unit`: the interval is kept within [0, 1]. With one seed the interval is
-    over stimuli alone; a seed with nothing in `whole` is left out.
+    over stimuli alone; a seed with nothing in `whole` is left out. Where every stimulus is a hit, or none is, in every seed, the
+    interval is Wilson's over one seed's stimuli.
     """
     a, b = np.stack(hits).astype(float), np.stack(whole).astype(float)
     values = _share(a.sum(1), b.sum(1))
@@ -149,6 +150,9 @@ def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "
     spread = float(np.nanvar(np.nanmean(np.where(np.isfinite(resampled), resampled, np.nan), 1)))
     half = _half(spread, a.shape[1], [points])
     low, high = points.mean() - half, points.mean() + half
+    if unit and half == 0 and points[0] in (0, 1):  # all right or all wrong: Wilson's end, as of one seed's stimuli
+        inside = float(b.sum(1).min()) / (float(b.sum(1).min()) + 1.96**2)
+        low, high = (inside, 1.0) if points[0] == 1 else (0.0, 1 - inside)
     if unit:
         low, high = max(0.0, low), min(1.0, high)
     method = "over training seeds and stimuli" if len(points) > 1 else "over stimuli"

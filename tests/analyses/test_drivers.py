@@ -92,6 +92,11 @@ def test_the_interval_of_one_seed_is_that_of_its_stimuli() -> None:
     assert one.high - one.value == pytest.approx(expected, rel=0.1)
 
 
+def test_all_right_is_not_certain() -> None:
+    found = drivers.ratio([np.ones(32)] * 3, [np.ones(32)] * 3)
+    assert found.value == found.high == 1 and found.low == pytest.approx(32 / (32 + 1.96**2))
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4))
 def test_intervals_hold_their_value_within_the_unit(hits: list[list[bool]]) -> None:
     found = drivers.ratio([np.array(h) for h in hits], [np.ones(6)] * len(hits))
