@@ -185,6 +185,12 @@ def classify(
     dtype: Annotated[
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
+    resolution: Annotated[
+        int | None, typer.Option(help="Pixels a side that a pipeline is shown. [default: its own]")
+    ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop/--no-crop", help="A pipeline sees the central square, or the whole.")
+    ] = True,
     offload: Annotated[
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
@@ -198,7 +204,14 @@ def classify(
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
-    opening = {"allow_pickles": allow_pickles, "device": device, "dtype": dtype, "offload": offload}
+    opening = {
+        "allow_pickles": allow_pickles,
+        "device": device,
+        "dtype": dtype,
+        "offload": offload,
+        "resolution": resolution,
+        "crop": crop,
+    }
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))

@@ -120,8 +120,9 @@ def score(
     )
     scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
     scores.attrs.update(bound, set=stimuli.name, kind=model.kind)
+    scores.attrs.update(preprocessing=model.preprocessing)
     if not isinstance(model, DiffusionModel):
-        scores.attrs.update(preprocessing=model.preprocessing, readout=model.readout)
+        scores.attrs.update(readout=model.readout)
     if isinstance(plan, Staged) and isinstance(model, DiffusionModel):
         scores.attrs["eliminated_under"] = weighting(plan.weighting).name
     if record is not None and work is not None:

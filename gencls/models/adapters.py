@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,9 +30,9 @@ class Adapter:
         self.pipeline = pipeline
         self.net = getattr(pipeline, "unet", None) or pipeline.transformer
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Pixels a side that the pipeline works at."""
+        """Pixels a side that the pipeline works at; another number may be set."""
         return self.net.config.sample_size * (self.pipeline.vae_scale_factor if hasattr(self.pipeline, "vae") else 1)
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
@@ -63,7 +64,11 @@ class Adapter:
 
 
 class PixelAdapter(Adapter):
-    """gencls's own PixelPipeline: pixels are noised, text enters in the last blocks."""
+    """gencls's own PixelPipeline: pixels are noised, text enters in the last blocks; its positions are of one size only."""
+
+    @property
+    def size(self) -> int:
+        return self.net.config.sample_size
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
         return {"text": self.pipeline.encode_prompt(list(prompts))}
@@ -116,7 +121,7 @@ class FluxAdapter(Adapter):
     A guidance-distilled network (FLUX.1-dev) is told 1, no guidance: what it was distilled from, not its usual 3.5.
     """
 
-    @property
+    @cached_property
     def size(self) -> int:
         return self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
 

@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from gencls.errors import GenclsError
-from gencls.models.adapters import Condition, adapter
+from gencls.models.adapters import Adapter, Condition, adapter
 from gencls.models.memory import in_passes
 from gencls.models.numbers import choose
 from gencls.stimuli.pictures import prepare
@@ -28,14 +28,30 @@ class DiffusionModel:
     pipeline : a diffusers pipeline whose class has an adapter
     name : the model's id, as records and tables show it
     budget : rows (stimulus × class) of one forward pass at most; halved where memory runs out
+    resolution : pixels a side that images are brought to; the pipeline's own by default
+    crop : the central square of an image is shown; without it the whole image, made square. Another resolution or crop becomes
+        part of the name, so that its scores are never taken for the model's own
     dtype : of the network's matrix products, one of `gencls.models.numbers.DTYPES`, or "auto": bfloat16 where a probe finds it
         fast; noise, errors and sums stay float32 and wider
     """
 
     kind = "diffusion"
 
-    def __init__(self, pipeline: DiffusionPipeline, name: str, budget: int = 256, dtype: str = "float32") -> None:
-        self.adapter = adapter(pipeline, name)
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        name: str,
+        budget: int = 256,
+        dtype: str = "float32",
+        resolution: int | None = None,
+        crop: bool = True,
+    ) -> None:
+        self.adapter, self.crop = adapter(pipeline, name), crop
+        own = self.adapter.size
+        if resolution not in (None, own):
+            self._resize(resolution or 0, name)
+        changes = [f"{resolution} pixels"] * (resolution not in (None, own)) + ["whole image"] * (not crop)
+        name += f" ({', '.join(changes)})" if changes else ""
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one row")
         self.dtype = choose(dtype, pipeline._execution_device.type, name)
@@ -57,6 +73,27 @@ class DiffusionModel:
                 "give the pipeline the scheduler that it was trained with"
             )
         self.steps: int = config.num_train_timesteps
+
+    def _resize(self, resolution: int, name: str) -> None:
+        own = self.adapter.size
+        step = self.adapter.pipeline.vae_scale_factor if hasattr(self.adapter.pipeline, "vae") else 1
+        if resolution < 1 or resolution % (8 * step) or type(self.adapter).size is not Adapter.size:
+            raise GenclsError(
+                f"{name}: it cannot take images of {resolution} pixels a side, only its own {own}"
+                + (f" or multiples of {8 * step}" if type(self.adapter).size is Adapter.size else "")
+            )
+        self.adapter.size = resolution
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to an image, in words."""
+        steps = ["central square" if self.crop else "whole image made square", f"bicubic to {self.adapter.size}"]
+        steps.append("value / 127.5 - 1")
+        if (vae := getattr(self.pipeline, "vae", None)) is not None:
+            shift = f"(mean - {vae.config.get('shift_factor') or 0:g})"
+            own = ", whitened" if vae.config.get("latents_mean") is not None else ""
+            steps.append(f"the VAE's mean{own}, {shift} * {vae.config.scaling_factor:g}")
+        return ", ".join(steps)
 
     # -- the mathematics of noise --------------------------------------------------------------------------------
 
@@ -89,7 +126,9 @@ class DiffusionModel:
         """H×W×3 uint8 images → x₀, n×c×h×w float32: centre crop, antialiased resize, [−1, 1], the VAE's mean if any."""
 
         def some(rows: slice) -> Tensor:
-            pixels = torch.from_numpy(np.stack([prepare(image, self.adapter.size) for image in images[rows]]))
+            pixels = torch.from_numpy(
+                np.stack([prepare(image, self.adapter.size, self.crop) for image in images[rows]])
+            )
             with torch.no_grad():
                 return self.adapter.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).float()
 

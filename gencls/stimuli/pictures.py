@@ -124,8 +124,8 @@ def read_pictures(paths: Iterable[str | Path], size: int | None = None, max_side
     return [p if size is None else p._replace(image=prepare(p.image, size)) for p in pictures]
 
 
-def prepare(image: np.ndarray, size: int) -> np.ndarray:
-    """The central square of an image at size×size: H×W×3 uint8 → size×size×3 uint8.
+def prepare(image: np.ndarray, size: int, crop: bool = True) -> np.ndarray:
+    """The central square of an image, or without `crop` the whole made square, at size×size: H×W×3 uint8 → size×size×3 uint8.
 
     Bicubic, antialiased (Pillow widens its kernel where it reduces); an image of that size comes back as is.
     """
@@ -136,8 +136,8 @@ def prepare(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    if side == size:
+    square = np.ascontiguousarray(image[top : top + side, left : left + side] if crop else image)
+    if square.shape[:2] == (size, size):
         return square
     return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
 
