@@ -179,6 +179,9 @@ def classify(
     allow_pickles: Annotated[
         bool, typer.Option("--allow-pickles", help="Take weights that are only pickles: opening one can run code.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it takes (evaluations, weights, scores) and load nothing.")
+    ] = False,
     device: Annotated[
         str, typer.Option(help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is.")
     ] = "auto",
@@ -200,10 +203,18 @@ def classify(
 
     An image that cannot be read is named on stderr, the others are answered, and the exit status is 2.
     """
+    from gencls.categories import CATEGORIES
     from gencls.stimuli.pictures import find_pictures
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
+    if dry_run:
+        from gencls.likelihood import forecast
+        from gencls.stimuli.shapes import SHAPES
+
+        among = len(wanted or (SHAPES if model.startswith("shapes/") else CATEGORIES))
+        typer.echo("\n".join(f"{name}: {value}" for name, value in forecast.told(model, len(paths), among).items()))
+        return
     opening = {
         "allow_pickles": allow_pickles,
         "device": device,
