@@ -74,10 +74,10 @@ CLAIMS = (
         "illusions",
         "They see some of the figures that people see two ways.",
         {},
-        "",
-        "",
+        "illusions",
+        r"share, (\w+), both$",
         {
-            "shapes": "Cannot be tested here: an illusion needs a model of photographs, which this world has not.",
+            "shapes": "Drawings with two right answers: the share of which a model puts both before all fourteen wrong ones. Nobody saw these drawings.",
             "full": "Cannot be tested here: the paper shows that by drawing and by asking models that are not on this machine.",
         },
     ),
