@@ -195,7 +195,7 @@ def execute_pages(
         _read_chapter(chapter, root)
         if world not in worlds:
             if not notebook.exists():
-                _write_note(notebook, chapter, world)
+                _write_note(notebook, chapter, world, (root / "book" / f"{chapter}.md").read_text())
             continue
         if missing_only and _is_run(notebook):
             continue
@@ -409,11 +409,12 @@ def _is_run(notebook: Path) -> bool:
     return bool(_inputs_of(notebook))
 
 
-def _write_note(notebook: Path, chapter: str, world: str) -> None:
+def _write_note(notebook: Path, chapter: str, world: str, source: str) -> None:
     import nbformat.v4 as v4
 
+    title = re.search(r"^# (.+)$", source, re.MULTILINE)
     text = (
-        f"# {chapter.replace('_', ' ').capitalize()} ({world})\n\n"
+        f"# {title[1] if title else chapter}: not run\n\n"
         f"This page was not run in this build. `gencls run {chapter} -p world={world}` runs it; "
         "`GENCLS_MIRROR` names a folder with the public data that it needs."
     )

@@ -55,7 +55,7 @@ CLAIMS = (
         "ood",
         r"OOD accuracy$",
         {
-            "shapes": "No person saw these drawings, so `near people's` cannot be tested; the two failures can.",
+            "shapes": "No person saw these drawings, so whether that is near people's cannot be tested; the two failures can.",
             "full": "People and their stimuli are the paper's; of its models none is on this machine.",
         },
     ),
