@@ -220,17 +220,17 @@ class Page:
         """Every number reported so far, in order."""
         return list(self._numbers.values())
 
-    def say(self, text: str) -> Prose:
+    def say(self, text: str) -> Prose | None:
         """Markdown with reported numbers in it: `page.say("A bias of {shape bias[people]:.0%}.")`.
 
         A field is the name of a number, followed by `[observer]` where it was reported for several, and by a
-        format. It prints the interval; `{shape bias[people].value:.0%}` prints the value alone.
+        format. It prints the interval; `{shape bias[people].value:.0%}` prints the value alone. An empty text shows nothing.
         """
         by_name: dict[str, dict[str | None, Number]] = {}
         for (name, observer), number in self._numbers.items():
             by_name.setdefault(name, {})[observer] = number
         lookup = _Lookup({name: _Fields(name, numbers) for name, numbers in by_name.items()})
-        return Prose(text.format_map(lookup))
+        return Prose(text.format_map(lookup)) if text else None
 
     def table(self, *names: str, spec: str | Mapping[str, str] = ".2f", caption: str = "") -> Html:
         """A table of reported numbers: one row an observer, one column a name (all names if none is given).

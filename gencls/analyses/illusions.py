@@ -41,9 +41,10 @@ MEANING = {
 #: The condition of a user's own pictures.
 OWN = "your pictures"
 AGAINST = ("mean", "best")
+#: For `Page.say`, whose fields stand in braces, so that a brace is written twice.
 NOT_GIVEN = (
-    "No pictures were given. `gencls run illusions -p world=full -y '{pictures: [duck.png], readings: [a duck, a rabbit], "
-    'controls: [a cat, a boat], prompt: "{}", models: [hf:stabilityai/stable-diffusion-2-1]}\'` runs this page on yours.'
+    "No pictures were given. `gencls run illusions -p world=full -y '{{pictures: [duck.png], readings: [a duck, a rabbit], "
+    'controls: [a cat, a boat], prompt: "{{}}", models: [hf:stabilityai/stable-diffusion-2-1]}}\'` runs this page on yours.'
 )
 ROLES = {"first reading": "#0072B2", "second reading": "#D55E00", "control": "#B8B8B8", "noise level shown": "#009E73"}
 
