@@ -271,8 +271,13 @@ def _joined(parts: Sequence[Classification]) -> dict[str, Any]:
 
 @app.command()
 def models() -> None:
-    """List the models: what they are, whether their weights are here, how often they are right on held-out photos."""
+    """List the models that are named here, how often they are right on held-out photos, and the families of other people's.
+
+    A family is opened by an id of the hub or from a folder; `paper` is what it stands for there, then the
+    network's parameters and whether a licence must be accepted first, as its makers state them.
+    """
     from gencls.models import zoo
+    from gencls.models.families import FAMILIES
 
     rows = []
     for entry in zoo.ENTRIES:
@@ -288,6 +293,13 @@ def models() -> None:
             }
         )
     typer.echo(_table(rows))
+    typer.echo("\nAny other model of these families, by its id or from a folder:")
+    typer.echo(
+        _table(
+            {"family": f.name, "in the paper": f.paper, "parameters, access": f.needs, "for example": f.example}
+            for f in FAMILIES
+        )
+    )
 
 
 @app.command(epilog="Example: `gencls stimuli cue-conflict --save mine` writes the 240 images and a table of them.")

@@ -1,0 +1,20 @@
+"""The list of families and the adapters are the same list."""
+
+from __future__ import annotations
+
+from gencls.models import adapters, autoregressive, hub, zoo
+from gencls.models.families import FAMILIES
+
+
+def test_everything_that_an_adapter_opens_is_listed_once_and_nothing_else() -> None:
+    listed = [name for family in FAMILIES for name in family.classes]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {*adapters.ADAPTERS, *autoregressive.ADAPTERS, *zoo.CONTRASTIVE}
+
+
+def test_an_example_is_an_id_that_is_understood() -> None:
+    for family in FAMILIES:
+        if family.example.startswith("hf:"):
+            hub.parse(family.example)
+        else:
+            assert zoo.is_here(family.example)
