@@ -95,7 +95,7 @@ def test_a_profile_reaches_the_chapters_that_have_its_parameters(toy_root: Path,
     file.write_text("- level\n")
     with pytest.raises(GenclsError, match="must be lines of `name: value`"):
         read_profile(file)
-    with pytest.raises(GenclsError, match="the profile 'quick' is unknown; there are: default, smoke"):
+    with pytest.raises(GenclsError, match="the profile 'quick' is unknown; there are: default, full, smoke"):
         read_profile("quick", toy_root)
 
 
