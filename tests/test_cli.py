@@ -142,7 +142,10 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["run", "shape_bias", "-p", "wrold=full"], "has no parameter 'wrold'; it has: world"),
         (["run", "shape_bias", "-p", "world"], "-p 'world' is not name=value"),
         (["run", "shape_bias", "-y", "[1]"], "is no YAML mapping"),
-        (["run", "shape_bias", "--profile", "nothing"], "the profile 'nothing' is unknown; there are: default, full, smoke"),
+        (
+            ["run", "shape_bias", "--profile", "nothing"],
+            "the profile 'nothing' is unknown; there are: default, full, smoke",
+        ),
         (["book", "--world", "moon"], "the book has no world 'moon'"),
         (["data", "fetch", "tiny-imagenet", "nothing"], "no data source is called 'nothing'; there are model-vs-human"),
     ],

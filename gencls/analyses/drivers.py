@@ -381,9 +381,13 @@ def explorer_table(models: Sequence[str], ks: Iterable[float] = range(0, 15, 4))
 
 
 def explored(models: Sequence[str], k: float, measures: Sequence[str] = ()) -> pd.DataFrame:
-    """What the explorer shows at one exp(-kt): `observer, measure, k, value, low, high, n`."""
+    """What the explorer shows at one exp(-kt): `observer` (without the `drivers/` that all share), `measure, k, value, low, high, n`."""
     by = exponential(k)
-    found = {(m, what): MEASURES[what](seeds(m), by) for m in models for what in measures or MEASURES}
+    found = {
+        (m.removeprefix("drivers/"), what): MEASURES[what](seeds(m), by)
+        for m in models
+        for what in measures or MEASURES
+    }
     return figures.points(found, ["observer", "measure"], k=k)
 
 
