@@ -67,7 +67,7 @@ def closeness(
     table: pd.DataFrame,
     references: Sequence[str],
     observers: Sequence[str],
-    draws: int = 1000,
+    draws: int | None = None,
     seed: int = 0,
     *,
     clustered: bool = True,
@@ -76,11 +76,14 @@ def closeness(
 
     The group itself, under the name `each other`, is the mean over its pairs: the ceiling. Images are resampled for all
     together; cue-conflict stimuli by their content and texture images, unless `clustered` is False: then as if they
-    were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`.
+    were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`. No p is below
+    2 ÷ draws, which Holm's correction multiplies by the number of differences: by default there are 1,000 draws, or 50 a
+    difference where that is more, so that the correction leaves room for a difference to stand.
     """
     pairs = {o: [(o, r) for r in references if r != o] for o in observers}
     if len(references) > 1:
         pairs["each other"] = list(itertools.combinations(references, 2))
+    draws = draws or max(1000, 50 * math.comb(len(pairs), 2))
     samples, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
     counts = pd.DataFrame(rows, columns=["observer", "n"]).groupby("observer")["n"].sum()
     defined = {g: s for g, s in samples.items() if not math.isnan(s[0])}
