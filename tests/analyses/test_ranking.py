@@ -81,3 +81,14 @@ def test_the_figure_says_the_places() -> None:
     ax = ranking(None, agreement.ranking(table, PEOPLE, ["opposite", "copy"], draws=50))
     assert [t.get_text() for t in ax.get_yticklabels()] == ["copy", "opposite"]
     assert "copy 1.0, places 1 to 1; opposite 2.0, places 2 to 2" in figures.describe(ax)
+
+
+def test_a_plain_difference_stands_among_hundreds_of_comparisons() -> None:
+    """210 differences: with 1,000 draws the least p, 2 ÷ 1,000, times 210 is far above 0.05."""
+    guessing = {f"guess{i}": np.random.default_rng(i).random(48) < 0.6 for i in range(2, 21)}
+    table = pd.concat([*PERSONS, made("copy", RIGHT), *(made(name, right) for name, right in guessing.items())])
+    tests = agreement.closeness(table, PEOPLE, ["copy", *guessing])[1]
+    assert len(tests) == 210
+    against = tests[(tests[["observer_a", "observer_b"]] == "copy").any(axis=1)]
+    against = against[against["value"].abs() > 0.5]  # not the group, which the copy equals
+    assert len(against) > 15 and (against["p_holm"] < 0.05).all()
