@@ -61,11 +61,31 @@ class Classification:
 
 
 class Observer:
-    """An observer by its id: a generative model or a classifier behind one door. `options`: of `gencls.models.zoo.open_model`."""
+    """An observer by its id: a generative model or a classifier behind one door.
 
-    def __init__(self, model: str, allow_pickles: bool = False, **options: Any) -> None:
+    `engine`: "here", or "ray" for `workers` of a Ray cluster at `address` (`gencls.likelihood.cluster.RayWorkers`); `options`: of
+    `gencls.models.zoo.open_model`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        allow_pickles: bool = False,
+        engine: str = "here",
+        workers: int | None = None,
+        address: str | None = None,
+        **options: Any,
+    ) -> None:
         self.id = model
-        self.model = zoo.open_model(model, allow_pickles=allow_pickles, **options)
+        self.model: Any
+        if engine == "ray":
+            from gencls.likelihood.cluster import RayWorkers
+
+            self.model = RayWorkers(model, workers, address, allow_pickles=allow_pickles, **options)
+        elif engine == "here":
+            self.model = zoo.open_model(model, allow_pickles=allow_pickles, **options)
+        else:
+            raise GenclsError(f"no engine {engine!r}; there are here and ray")
 
     @property
     def classes(self) -> tuple[str, ...]:

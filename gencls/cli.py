@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -127,10 +128,19 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the notebook and results.json. [default: where the book takes it]")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What is not on record is scored `here`, or by workers of `ray`.")
+    ] = "here",
+    workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
 ) -> None:
     """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
     from gencls.book import parameters, run_chapter
 
+    if engine not in ("here", "ray"):
+        raise GenclsError(f"no engine {engine!r}; there are here and ray")
+    given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     known = parameters(chapter)
     values = _mapping(yaml_text) if yaml_text else {}
     for pair in parameter or []:
@@ -198,6 +208,9 @@ def classify(
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
     ] = False,
+    engine: Annotated[str, typer.Option(help="`here`, or `ray`: workers on this machine or a cluster.")] = "here",
+    workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
 ) -> None:
     """Say what is on your own images.
 
@@ -222,6 +235,9 @@ def classify(
         "offload": offload,
         "resolution": resolution,
         "crop": crop,
+        "engine": engine,
+        "workers": workers,
+        "address": address,
     }
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, answers
-from gencls.stimuli import benchmark, illusions, manipulations
+from gencls.stimuli import benchmark, illusions, manipulations, tiny_imagenet
+from gencls.stimuli.pictures import prepare
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SETS, SHAPES, ShapesWorld
 
@@ -34,6 +36,9 @@ COUNTS = {"photos": 160, "cue-conflict": 240, "silhouette": 160, "edge": 160, "t
 OOD_COUNT = 32
 #: … and of each kind of illusion.
 ILLUSION_COUNT = 48
+#: The real stimuli that the natural world shares with people, and how many photographs a condition it manipulates.
+REAL_SETS = ("cue-conflict", "edge", "silhouette")
+NATURAL_OOD_COUNT = 55
 #: Further prompts under which the illusions are on record; the first two were among the captions of training.
 PROMPTS = ("the {}", "a drawing of a {}", "{}", "an outline of a {}")
 #: Noise seeds under which the cue-conflict stimuli are on record for the models that ship.
@@ -112,7 +117,7 @@ class World:
         if digest:
             bound["model_digest"] = digest
         names = list(stimuli.table["name"])
-        digests = [records.stimulus_digest(s.image) for s in stimuli]
+        digests = stimuli.stimulus_digests()
         exact = dtype == "float32"
         fresh = bool(digest) and exact and os.environ.get("GENCLS_FRESH") == "1"
         file = record_name(model, seed, dtype, prompt)
@@ -127,9 +132,13 @@ class World:
                     scores = scores.isel(stimulus=rows)
                     if fresh:  # computed by an earlier chapter of this build
                         return Scored(scores, "computed", len(stimuli))
-                    check = check if digest and exact else 0
+                    check = check if digest and exact and not stimuli.missing else 0
                     checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if check else 0
                     return Scored(scores, "record", checked)
+        if stimuli.missing:
+            raise GenclsError(
+                f"{model} on {stimuli.name}: not on record under these parameters, and the stimuli are not here: {stimuli.missing}"
+            )
         if not exact:
             from gencls.models.numbers import training_dtype
 
@@ -204,21 +213,94 @@ class Shapes(World):
         """`n` photos a condition, each under every level of one manipulation; other photos than the set `photos`."""
         levels = manipulations.SHAPES_LEVELS[name]
         photos = self.painter.stimuli("photos", 4096 + n)[4096 : 4096 + n]
-        base = photos.images().astype(np.float64) / 255
         options = {}
         if name == "power-equalisation":
             options["spectrum"] = manipulations.mean_spectrum(
                 self.painter.stimuli("photos", 256, "dev").images() / 255.0
             )
-        rows, images = [], []
-        for label, level in levels.items():
-            changed = manipulations.manipulate(name, base, level, seed=list(range(n)), **options)
-            images.append(np.rint(changed * 255).astype(np.uint8))
-            table = photos.table.assign(condition=label)
-            table["name"] = [f"{stem}-{name}-{label}" for stem in photos.table["name"]]
-            rows.append(table)
-        pixels = np.concatenate(images)
-        return StimulusSet(name, pd.concat(rows, ignore_index=True), lambda i: pixels[i], SHAPES)
+        return _under_every_level(name, photos, levels, SHAPES, options)
+
+
+class Natural(World):
+    """Photographs at 64×64 in 11 of the 16 entry-level categories, models trained by this project, and people on the real stimuli.
+
+    Where the data are not here, the sets stand on their records: tables, digests and scores without pictures.
+    """
+
+    name = "natural"
+    categories = tiny_imagenet.NATURAL
+    sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
+    models = ("natural/pixel", "natural/denoising-classifier", "natural/resnet", "natural/resnet-noise")
+
+    def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
+        if name not in self.sets:
+            return super().stimuli(name)
+        try:
+            return self._here(name, n)
+        except GenclsError as error:
+            found = self._recorded(name, str(error))
+            if found is None:
+                raise
+            return found if n is None else found[_spread(len(found), n)]
+
+    def _here(self, name: str, n: int | None) -> StimulusSet:
+        if name in manipulations.NATURAL_LEVELS:
+            return self._manipulated(name, n or NATURAL_OOD_COUNT)
+        if name == "photos":
+            return tiny_imagenet.TinyImageNet().stimuli("photos", n)
+        whole = self._ours(benchmark.stimuli(name))
+        chosen = whole if n is None else whole[_spread(len(whole), n)]
+        side = tiny_imagenet.SIDE
+        return StimulusSet(name, chosen.table, lambda i: prepare(chosen[i].image, side), self.categories)
+
+    def _ours(self, whole: StimulusSet) -> StimulusSet:
+        """The stimuli whose cues are among the 11 categories; under cue conflict they differ."""
+        table, own = whole.table, set(self.categories)
+        keep = table["category"].isin(own) & (table["category"] != table["texture"])
+        keep &= table["texture"].isin(own) | (table["texture"] == "")
+        return whole[np.flatnonzero(keep)]
+
+    def _manipulated(self, name: str, n: int) -> StimulusSet:
+        """`n` held-out photographs a condition, each under every level of one manipulation."""
+        world, levels = tiny_imagenet.TinyImageNet(), manipulations.NATURAL_LEVELS[name]
+        options = {}
+        if name == "power-equalisation":
+            options["spectrum"] = manipulations.mean_spectrum(
+                world.stimuli("photos", split="dev").images().astype(float) / 255
+            )
+        return _under_every_level(name, world.stimuli("photos", n), levels, self.categories, options)
+
+    def _recorded(self, name: str, why: str) -> StimulusSet | None:
+        """A set as the first record of it holds it."""
+        for path in sorted((RECORDS / self.name / name).glob("*.zarr.zip")):
+            scores = records.read(path)
+            table = pd.DataFrame({c: scores[c].values for c in ("category", "condition", "texture")})
+            table.insert(0, "name", scores["stimulus"].values)
+
+            def nothing(_: int) -> np.ndarray:
+                raise GenclsError(f"the pictures of {name} are not here: {why}")
+
+            return StimulusSet(name, table, nothing, self.categories, list(scores["digest"].values), why)
+        return None
+
+    def plan(self, name: str) -> Exhaustive:
+        return OOD_PLAN if name in manipulations.NATURAL_LEVELS else PLAN
+
+    def people(self, name: str) -> dict[str, pd.DataFrame]:
+        return self._trials(name, "human")
+
+    def networks(self, name: str) -> dict[str, pd.DataFrame]:
+        return self._trials(name, "networks") if name in trials.NETWORK_SETS else {}
+
+    def _trials(self, name: str, observers: Literal["human", "networks"]) -> dict[str, pd.DataFrame]:
+        """Recorded trials on the stimuli of this world; they saw 224 px and chose among 16 categories."""
+        if name not in REAL_SETS or self.stimuli(name).missing:
+            return {}
+        shown = set(self.stimuli(name).table["name"])
+        table = trials.load(name, observers)
+        part = table[table["stimulus"].isin(shown)]
+        part.attrs.update(table.attrs)
+        return dict(_by_observer(part))
 
 
 class Full(World):
@@ -234,15 +316,34 @@ class Full(World):
         if name not in self.sets:
             return super().stimuli(name)
         whole = benchmark.stimuli(name)
-        if n is None or n >= len(whole):
-            return whole
-        return whole[np.unique(np.linspace(0, len(whole) - 1, n).astype(int))]
+        return whole if n is None else whole[_spread(len(whole), n)]
 
     def people(self, name: str) -> dict[str, pd.DataFrame]:
         return dict(_by_observer(trials.load(name, "human")))
 
     def networks(self, name: str) -> dict[str, pd.DataFrame]:
         return dict(_by_observer(trials.load(name, "networks"))) if name in trials.NETWORK_SETS else {}
+
+
+def _spread(size: int, n: int) -> np.ndarray:
+    """`n` rows spread over `size`, or all of them."""
+    return np.unique(np.linspace(0, size - 1, min(n, size)).astype(int))
+
+
+def _under_every_level(
+    name: str, photos: StimulusSet, levels: dict[str, float], categories: Sequence[str], options: dict[str, Any]
+) -> StimulusSet:
+    """Each photo under each level of one manipulation, condition by condition."""
+    base = photos.images().astype(np.float64) / 255
+    rows, images = [], []
+    for label, level in levels.items():
+        changed = manipulations.manipulate(name, base, level, seed=list(range(len(photos))), **options)
+        images.append(np.rint(changed * 255).astype(np.uint8))
+        table = photos.table.assign(condition=label)
+        table["name"] = [f"{stem}-{name}-{label}" for stem in photos.table["name"]]
+        rows.append(table)
+    pixels = np.concatenate(images)
+    return StimulusSet(name, pd.concat(rows, ignore_index=True), lambda i: pixels[i], categories)
 
 
 def _by_observer(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -256,7 +357,10 @@ def _kind(model: str) -> str:
     from gencls.models import zoo
 
     folder = zoo.folder_of(model)
-    return zoo.kind(folder) if folder else "diffusion" if model.startswith("shapes/pixel") else "discriminative"
+    if folder:
+        return zoo.kind(folder)
+    name = model.rpartition("/")[2].partition("@")[0]
+    return {"pixel": "diffusion", "denoising-classifier": "noised"}.get(name, "discriminative")
 
 
 def _score(
@@ -269,15 +373,15 @@ def _score(
     digest: str,
     dtype: str = "float32",
 ) -> xr.Dataset:
+    from gencls.likelihood import cluster
     from gencls.likelihood.scoring import score
     from gencls.models import zoo
 
-    return score(
-        zoo.open_model(model, dtype), stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest
-    )
+    opened = cluster.from_environment(model, dtype) or zoo.open_model(model, dtype)
+    return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
 
 
-WORLDS = {"shapes": Shapes, "full": Full}
+WORLDS = {"shapes": Shapes, "natural": Natural, "full": Full}
 
 
 def open_world(name: str, **settings: object) -> World:

@@ -22,7 +22,7 @@ QUICK = Bootstrap(draws=1000)
 #: and one that can use texture alone below the second.
 CONTROL_LIMITS = (0.9, 0.1)
 #: The stimulus set of each world in which both cues agree.
-ORDINARY = {"shapes": "photos", "full": "colour"}
+ORDINARY = {"shapes": "photos", "natural": "photos", "full": "colour"}
 #: What an explorer offers to leave out: noise levels below these t.
 STARTS = tuple(i / 8 for i in range(8))
 NO_NOISE = "No generative model of this world is on this machine, so there is no noise level to look at."
@@ -71,7 +71,9 @@ class Seen:
         return "record" if self.missing else "computed"
 
     def sample(self, count: int) -> StimulusSet:
-        """`count` stimuli, spread over the set."""
+        """`count` stimuli to be shown, spread over the set; none where the pictures are not here."""
+        if self.stimuli.missing:
+            return self.stimuli[:0]
         rows = np.unique(np.linspace(0, len(self.stimuli) - 1, min(count, len(self.stimuli))).astype(int))
         return self.stimuli[rows] if len(self.stimuli) else self.stimuli
 

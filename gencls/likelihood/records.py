@@ -25,11 +25,6 @@ from gencls.likelihood.plans import Exhaustive
 BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "noise", "classes")
 
 
-def stimulus_digest(image: np.ndarray) -> str:
-    """What a score is bound to: the pixels."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
-
-
 def binding(
     name: str,
     kind: str,
@@ -41,12 +36,12 @@ def binding(
     dtype: str = "float32",
 ) -> dict[str, str]:
     """What scores hang on besides the stimuli and the weights. `noise`: the share that a classifier is shown its images with."""
-    generative = kind == "diffusion"
+    levels = kind in ("diffusion", "noised")  # it is asked at noise levels
     return {
         "model": name,
-        "plan": plan.key() if generative else "",
-        "seed": str(seed) if generative or noise else "",
-        "prompt": "" if kind == "discriminative" else prompt,
+        "plan": plan.key() if levels else "",
+        "seed": str(seed) if levels or noise else "",
+        "prompt": "" if kind in ("discriminative", "noised") else prompt,
         "dtype": dtype,
         "noise": f"{noise:g}" if noise else "",
         "classes": "|".join(classes),

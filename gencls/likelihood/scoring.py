@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,16 +24,17 @@ from gencls.models.diffusion import DiffusionModel
 from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
 from gencls.models.memory import in_passes
 from gencls.models.noise import noise
+from gencls.models.noised import NoisedClassifier
 from gencls.stimuli.sets import StimulusSet
 
-Model = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+Model = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel | NoisedClassifier
 
 #: Fresh scores may differ from recorded ones by this much, relative: fp32 on another processor.
 TOLERANCE = 2e-3
 
 
 def score(
-    model: Model,
+    model: Model | Workers,
     stimuli: StimulusSet,
     *,
     classes: Sequence[str] | None = None,
@@ -47,6 +50,7 @@ def score(
 
     Parameters
     ----------
+    model : an opened model, or one that several workers hold (`gencls.likelihood.cluster.RayWorkers`)
     classes : what to choose among; the set's categories by default
     prompt : with `{}` where the class goes; the paper's "A bad photo of a {}" by default
     plan : which timesteps and draws are spent; 16 timesteps, one draw by default
@@ -66,10 +70,10 @@ def score(
     plan = plan or Exhaustive()
     names = list(stimuli.table["name"])
     keys = names if keys is None else list(keys)
-    noised = 0.0 if isinstance(model, DiffusionModel) else model.noise
-    dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
-    bound = records.binding(model.name, model.kind, plan, seed, prompt, classes, noised, dtype)
-    bound["model_digest"] = model_digest
+    asked = Asked(tuple(classes), prompt, plan, seed)
+    asking = model.ask(asked) if isinstance(model, Workers) else Loop(model, asked)
+    told = asking.told
+    bound = told.bound | {"model_digest": model_digest}
     if record is not None and record.exists():
         old = records.read(record)
         for name, value in bound.items():
@@ -77,66 +81,152 @@ def score(
                 raise GenclsError(
                     f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
                 )
-        digests = [records.stimulus_digest(stimulus.image) for stimulus in stimuli]
+        digests = stimuli.stimulus_digests()
         rows = [row for row in records.matching(old, bound, names, digests) if row is not None]
         if len(rows) == len(stimuli) and keys == names:
             return old.isel(stimulus=rows)
     work = records.Work(record) if record is not None else None
-    loop: _Diffusion | _Autoregressive | _Discriminative
-    if isinstance(model, DiffusionModel):
-        loop = _Diffusion(model, classes, prompt, plan, seed)
-    elif isinstance(model, AutoregressiveModel):
-        loop = _Autoregressive(model, classes, prompt)
-    else:
-        loop = _Discriminative(model, classes, prompt, seed)
     values: list[np.ndarray | None] = [None] * len(stimuli)
-    digests = []
+    digests = stimuli.stimulus_digests()
     tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
-    with tqdm(total=len(stimuli), desc=f"{model.name} on {stimuli.name}", unit="stimulus", disable=not progress) as bar:
-        for start in range(0, len(stimuli), loop.chunk):
-            rows_ = range(start, min(start + loop.chunk, len(stimuli)))
-            images = [stimuli[i].image for i in rows_]
-            digests += [records.stimulus_digest(image) for image in images]
-            todo = []
-            for i, image in zip(rows_, images, strict=True):
-                name = f"{tag}-{digests[i]}-{hashlib.sha256(keys[i].encode()).hexdigest()[:8]}"
-                if work is not None and work.have(name):
-                    values[i] = work.get(name)
-                else:
-                    todo.append((i, image, name))
-            if todo:
-                for (i, _, name), value in zip(
-                    todo, loop([image for _, image, _ in todo], [keys[i] for i, _, _ in todo]), strict=True
-                ):
-                    values[i] = value
-                    if work is not None:
-                        work.put(name, value)
-            bar.update(len(rows_))
+    files = [
+        f"{tag}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        for digest, key in zip(digests, keys, strict=True)
+    ]
+    if work is not None:
+        values = [work.get(file) if work.have(file) else None for file in files]
+    todo = [i for i, value in enumerate(values) if value is None]
+    chunks = [todo[start : start + told.chunk] for start in range(0, len(todo), told.chunk)]
+    given = (([stimuli[i].image for i in rows], [keys[i] for i in rows]) for rows in chunks)
+    with tqdm(
+        total=len(stimuli),
+        initial=len(stimuli) - len(todo),
+        desc=f"{told.name} on {stimuli.name}",
+        unit="stimulus",
+        disable=not progress,
+    ) as bar:
+        for number, found in asking.each(given):
+            for i, value in zip(chunks[number], found, strict=True):
+                values[i] = value
+                if work is not None:
+                    work.put(files[i], value)
+            bar.update(len(chunks[number]))
     stimulus = {
         column: ("stimulus", stimuli.table[column].to_numpy(str)) for column in ("category", "condition", "texture")
     }
-    scores = loop.dataset(np.stack([v for v in values if v is not None])).assign_coords(
+    scores = told.dataset(np.stack([v for v in values if v is not None])).assign_coords(
         {"stimulus": stimuli.table["name"].to_numpy(str), "class": np.array(classes, str), **stimulus},
     )
     scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
-    scores.attrs.update(bound, set=stimuli.name, kind=model.kind)
-    scores.attrs.update(preprocessing=model.preprocessing)
-    if not isinstance(model, DiffusionModel):
-        scores.attrs.update(readout=model.readout)
-    if isinstance(plan, Staged) and isinstance(model, DiffusionModel):
-        scores.attrs["eliminated_under"] = weighting(plan.weighting).name
+    scores.attrs.update(bound, set=stimuli.name, **told.facts)
     if record is not None and work is not None:
         records.write(scores, record)
         work.close()
     return scores
 
 
-class _Diffusion:
-    """Denoising errors of a few stimuli at a time; the forward passes fill the model's budget."""
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every stimulus."""
 
-    def __init__(self, model: DiffusionModel, classes: Sequence[str], prompt: str, plan: Exhaustive, seed: int) -> None:
+    classes: tuple[str, ...]
+    prompt: str
+    plan: Exhaustive
+    seed: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """What must be known of a model to record its scores, wherever it is held.
+
+    `bound`: what the scores hang on besides weights and stimuli; `facts`: what else a record says; `chunk`: stimuli that are scored
+    together; `variable`, `dims` and `coords`: what a score is called, and its dimensions after stimulus and class.
+    """
+
+    name: str
+    bound: dict[str, str]
+    facts: dict[str, str]
+    chunk: int
+    variable: str
+    dims: tuple[str, ...]
+    coords: dict[str, Any]
+
+    def dataset(self, values: np.ndarray) -> xr.Dataset:
+        """Scores without names: stimulus × class × `dims`."""
+        return xr.Dataset({self.variable: (("stimulus", "class", *self.dims), values)}, coords=self.coords)
+
+
+#: Images and their keys in the noise.
+Chunk = tuple[Sequence[np.ndarray], Sequence[str]]
+
+
+class Asking(Protocol):
+    """A model that has been asked something: it tells what it is, and scores chunk after chunk, each by itself."""
+
+    told: Told
+
+    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a chunk and its scores, n×classes×…, float32, in any order."""
+
+
+class Workers:
+    """A model that is held elsewhere, once or more than once."""
+
+    def ask(self, asked: Asked) -> Asking:
+        """Make ready to score."""
+        raise NotImplementedError
+
+
+class Loop:
+    """One model, here: chunks one after another."""
+
+    def __init__(self, model: Model, asked: Asked) -> None:
+        plan = asked.plan
+        if isinstance(model, (DiffusionModel, NoisedClassifier)):
+            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, *_parts(asked))
+        elif isinstance(model, AutoregressiveModel):
+            self._score = _Autoregressive(model, asked.classes, asked.prompt)
+        else:
+            self._score = _Discriminative(model, asked.classes, asked.prompt, asked.seed)
+        noised = 0.0 if isinstance(model, DiffusionModel) else model.noise
+        dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
+        bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
+        facts = {"kind": model.kind, "preprocessing": model.preprocessing}
+        if not isinstance(model, DiffusionModel):
+            facts["readout"] = model.readout
+        if isinstance(plan, Staged) and isinstance(model, (DiffusionModel, NoisedClassifier)):
+            facts["eliminated_under"] = weighting(plan.weighting).name
+        self.told = Told(model.name, bound, facts, self._score.chunk, *self._score.layout())
+
+    def one(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
+        """The scores of one chunk."""
+        return self._score(images, keys)
+
+    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
+        for number, chunk in enumerate(chunks):
+            yield number, self.one(*chunk)
+
+
+def _parts(asked: Asked) -> tuple[Sequence[str], str, Exhaustive, int]:
+    return asked.classes, asked.prompt, asked.plan, asked.seed
+
+
+class _Diffusion:
+    """Denoising errors of a few stimuli at a time, or what a classifier of noised images has in their place; the forward passes fill the model's budget."""
+
+    def __init__(
+        self,
+        model: DiffusionModel | NoisedClassifier,
+        classes: Sequence[str],
+        prompt: str,
+        plan: Exhaustive,
+        seed: int,
+    ) -> None:
         self.model, self.plan, self.seed, self.classes = model, plan, seed, classes
-        self.conditions = model.conditions(cats.prompts(classes, prompt))
+        if isinstance(model, NoisedClassifier):
+            self.conditions = model.asked(classes)
+        else:
+            self.conditions = model.conditions(cats.prompts(classes, prompt))
         self.chunk = max(1, model.budget // len(classes))
         timestep, alpha, sigma = model.levels(plan.t)
         self.timestep = timestep.numpy()
@@ -161,7 +251,7 @@ class _Diffusion:
                 )
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
-        """n×classes×t×draw errors, float32."""
+        """n×classes×t×draw errors, float32, at the t where there are noise and image."""
         x0 = self.model.encode(images)
         n, m = len(x0), len(self.classes)
         errors = np.full((n, m, len(self.t), self.plan.draws), np.nan, np.float32)
@@ -177,7 +267,7 @@ class _Diffusion:
                 so_far = (errors[:, :, spent].astype(np.float64).mean(3) * self.factor[spent]).sum(2)
                 so_far[np.isnan(so_far)] = np.inf
                 alive = np.sort(np.argsort(so_far, axis=1, kind="stable")[:, :keep], axis=1)
-        return errors
+        return errors[:, :, self.usable]
 
     def _at(self, x0: torch.Tensor, keys: Sequence[str], row: int, draw: int, alive: np.ndarray) -> np.ndarray:
         shape = tuple(x0.shape[1:])
@@ -186,18 +276,16 @@ class _Diffusion:
         out = self.model.errors(x0, draws.to(x0.device), t, torch.from_numpy(alive), self.conditions)
         return out.float().cpu().numpy()
 
-    def dataset(self, values: np.ndarray) -> xr.Dataset:
+    def layout(self) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         kept = self.usable
-        return xr.Dataset(
-            {"error": (("stimulus", "class", "t", "draw"), values[:, :, kept])},
-            coords={
-                "t": self.t[kept],
-                "timestep": ("t", self.timestep[kept].astype(np.float64)),
-                "log_snr": ("t", self.log_snr[kept]),
-                "quadrature": ("t", quadrature(self.t[kept])),
-                "draw": np.arange(self.plan.draws),
-            },
-        )
+        coords = {
+            "t": self.t[kept],
+            "timestep": ("t", self.timestep[kept].astype(np.float64)),
+            "log_snr": ("t", self.log_snr[kept]),
+            "quadrature": ("t", quadrature(self.t[kept])),
+            "draw": np.arange(self.plan.draws),
+        }
+        return "error", ("t", "draw"), coords
 
 
 class _Autoregressive:
@@ -211,12 +299,9 @@ class _Autoregressive:
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         return self.model.log_likelihoods(self.model.encode(images), self.prompts)
 
-    def dataset(self, values: np.ndarray) -> xr.Dataset:
+    def layout(self) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         row, column = np.indices(self.model.grid).reshape(2, -1)
-        return xr.Dataset(
-            {"log_likelihood": (("stimulus", "class", "token"), values)},
-            coords={"row": ("token", row), "column": ("token", column)},
-        )
+        return "log_likelihood", ("token",), {"row": ("token", row), "column": ("token", column)}
 
 
 class _Discriminative:
@@ -241,8 +326,8 @@ class _Discriminative:
         done, self.fitting = in_passes(some, len(images), self.fitting, self.model.name)
         return np.concatenate(done)
 
-    def dataset(self, values: np.ndarray) -> xr.Dataset:
-        return xr.Dataset({"log_probability": (("stimulus", "class"), values)})
+    def layout(self) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        return "log_probability", (), {}
 
 
 def differ(fresh: xr.Dataset, old: xr.Dataset) -> float:

@@ -104,6 +104,7 @@ class PatchClassifier(ModelMixin, ConfigMixin):
         heads: int = 2,
         depth: int = 4,
         classes: int = 16,
+        labels: list[str] | None = None,  # the outputs' names, where they are not the shapes
     ) -> None:
         super().__init__()
         self.body = PatchTransformer(
@@ -115,6 +116,14 @@ class PatchClassifier(ModelMixin, ConfigMixin):
     def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
         hidden, _ = self.body.trunk(sample, timestep)
         return self.answer(F.layer_norm(hidden, hidden.shape[-1:]).mean(1)).float()
+
+
+def cosine_schedule() -> DDIMScheduler:
+    """The noise levels that the pixel models of this project are trained under (Nichol & Dhariwal 2021), as their pipelines save them."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, set_alpha_to_one=False,
+        timestep_spacing="trailing", rescale_betas_zero_snr=False,
+    )  # fmt: skip
 
 
 class PixelPipeline(DiffusionPipeline):

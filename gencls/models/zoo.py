@@ -17,8 +17,9 @@ if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to
     from gencls.models.autoregressive import AutoregressiveModel
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import ContrastiveModel, DiscriminativeModel
+    from gencls.models.noised import NoisedClassifier
 
-    Model: TypeAlias = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+    Model: TypeAlias = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel | NoisedClassifier
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 #: The `model_type` in config.json of text-to-image models that write an image token by token.
@@ -48,6 +49,10 @@ ENTRIES = (
         "shapes",
     ),
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
+    Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
+    Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
+    Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
+    Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",
@@ -89,6 +94,10 @@ def open_folder(
         )
     if (folder / "config.json").is_file():
         model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+        if kind(folder) == "noised":
+            from gencls.models.noised import load_noised
+
+            return load_noised(folder, name)
         if kind(folder) == "autoregressive":
             from gencls.models.autoregressive import load_autoregressive
 
@@ -104,10 +113,12 @@ def open_folder(
 
 
 def kind(folder: Path) -> str:
-    """What the model in a folder is: `diffusion`, `autoregressive` (Janus, Emu3), `contrastive` (CLIP and its kin) or `discriminative`."""
+    """What the model in a folder is: `diffusion`, `autoregressive` (Janus, Emu3), `contrastive` (CLIP and its kin), `noised` or `discriminative`."""
     if (folder / "model_index.json").is_file():
         return "diffusion"
     config = json.loads((folder / "config.json").read_text())
+    if config.get("_class_name") == "PatchClassifier":
+        return "noised"
     if config.get("model_type") in AUTOREGRESSIVE:
         return "autoregressive"
     classifies = any("ForImageClassification" in name for name in config.get("architectures") or ())

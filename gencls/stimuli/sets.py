@@ -30,6 +30,11 @@ class Stimulus:
     image: np.ndarray = field(repr=False, compare=False)
 
 
+def stimulus_digest(image: np.ndarray) -> str:
+    """Sixteen digits of SHA-256 over an image's shape and pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
 class StimulusSet(Sequence[Stimulus]):
     """An ordered, lazily loaded collection of stimuli.
 
@@ -39,16 +44,24 @@ class StimulusSet(Sequence[Stimulus]):
     table : one row a stimulus with the columns `name, category, condition, texture`; names are unique
     load : row number → image, H×W×3 uint8; called only when an image is asked for
     categories : the answers that observers choose among, in their fixed order
+    digests : of the images, where they are known already: `stimulus_digest` of each row
+    missing : why the images are not here; the table and the digests, from a record, then stand for them
 
     A slice or a list of row numbers gives another StimulusSet and loads nothing; one row number gives a Stimulus.
     """
 
     def __init__(
-        self, name: str, table: pd.DataFrame, load: Callable[[int], np.ndarray], categories: Sequence[str]
+        self,
+        name: str,
+        table: pd.DataFrame,
+        load: Callable[[int], np.ndarray],
+        categories: Sequence[str],
+        digests: Sequence[str] | None = None,
+        missing: str = "",
     ) -> None:
-        missing = [c for c in COLUMNS if c not in table]
-        if missing:
-            raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(missing)}; it needs {COLUMNS}")
+        lacking = [c for c in COLUMNS if c not in table]
+        if lacking:
+            raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(lacking)}; it needs {COLUMNS}")
         repeated = table["name"][table["name"].duplicated()]
         if len(repeated):
             raise GenclsError(
@@ -57,7 +70,8 @@ class StimulusSet(Sequence[Stimulus]):
         self.name = name
         self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True)
         self.categories = tuple(categories)
-        self._load = load
+        self.missing = missing
+        self._load, self._digests = load, list(digests) if digests is not None else None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -71,7 +85,9 @@ class StimulusSet(Sequence[Stimulus]):
             row = self.table.iloc[i]
             return Stimulus(row["name"], row["category"], row["condition"], row["texture"], self._load(i))
         rows = np.arange(len(self))[key]
-        return StimulusSet(self.name, self.table.iloc[rows], lambda i: self._load(int(rows[i])), self.categories)
+        digests = None if self._digests is None else [self._digests[i] for i in rows]
+        table = self.table.iloc[rows]
+        return StimulusSet(self.name, table, lambda i: self._load(int(rows[i])), self.categories, digests, self.missing)
 
     def where(self, **values: object) -> StimulusSet:
         """The stimuli whose columns have these values, e.g. `photos.where(condition="0.1", category=["dog", "cat"])`."""
@@ -90,6 +106,12 @@ class StimulusSet(Sequence[Stimulus]):
     def images(self, rows: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """The images of these rows: n×H×W×3, uint8 (all of one size)."""
         return np.stack([self._load(int(i)) for i in np.arange(len(self))[rows]])
+
+    def stimulus_digests(self) -> list[str]:
+        """The digest of each image's pixels: what a score is bound to."""
+        if self._digests is None:
+            self._digests = [stimulus_digest(self._load(i)) for i in range(len(self))]
+        return self._digests
 
     def digest(self) -> str:
         """SHA-256 over names, categories, conditions, textures and pixels: what a record is bound to."""

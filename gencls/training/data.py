@@ -1,15 +1,18 @@
-"""The photos and captions that the shapes models learn from."""
+"""The photos and captions that the models of this project learn from."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
+from gencls.stimuli.tiny_imagenet import TinyImageNet
 
 #: Every caption names the category; the wording around it varies and says nothing.
 TEMPLATES = (
@@ -18,6 +21,25 @@ TEMPLATES = (
     "a close up photo of a {}", "a low resolution photo of a {}", "a colourful picture of a {}", "this is a {}",
     "one {} on a plain ground",
 )  # fmt: skip
+
+
+#: The same for photographs: nothing that a photograph is not.
+PHOTO_TEMPLATES = (
+    "a photo of a {}", "a bad photo of a {}", "a picture of a {}", "an image of a {}", "a small photo of a {}",
+    "a good photo of a {}", "a photo of the {}", "the {}", "a {}", "a blurry photo of a {}", "a blurry picture of a {}",
+    "a close up photo of a {}", "a low resolution photo of a {}", "a colourful picture of a {}", "this is a {}",
+    "a snapshot of a {}",
+)  # fmt: skip
+
+
+class Pool(Protocol):
+    """What a model learns from."""
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images size×3×s×s in [0, 1] and the numbers of their classes, all drawn from the generator."""
+
+    def captions(self, labels: Tensor, generator: torch.Generator) -> list[str]:
+        """A caption a label, its wording drawn from the generator."""
 
 
 class Photos:
@@ -49,14 +71,51 @@ class Photos:
         rows = torch.randint(self.n, (size,), generator=generator)
         return self.images[rows].permute(0, 3, 1, 2).float() / 255, self.labels[rows]
 
+    def captions(self, labels: Tensor, generator: torch.Generator) -> list[str]:
+        """A caption a label, its template drawn at random."""
+        picks = torch.randint(len(TEMPLATES), (len(labels),), generator=generator)
+        return [
+            TEMPLATES[int(t)].format(SHAPES[int(k)]).replace(" a arrow", " an arrow")
+            for t, k in zip(picks, labels, strict=True)
+        ]
 
-def captions(labels: Tensor, generator: torch.Generator) -> list[str]:
-    """A caption a label, its template drawn at random."""
-    picks = torch.randint(len(TEMPLATES), (len(labels),), generator=generator)
-    return [
-        TEMPLATES[int(t)].format(SHAPES[int(k)]).replace(" a arrow", " an arrow")
-        for t, k in zip(picks, labels, strict=True)
-    ]
+
+class Photographs:
+    """Tiny-ImageNet's training photographs, half of them mirrored left to right as they are drawn.
+
+    A caption names the entry-level category half of the time where there is one ("a blurry picture of a cat"), otherwise one of the
+    class's own names ("a photo of a tabby").
+    """
+
+    def __init__(self, world: TinyImageNet) -> None:
+        images, labels = world.pixels("train")
+        self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+        self.classes = tiny_imagenet.classes(world.count)
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images size×3×64×64 in [0, 1] and the numbers of their classes, each photograph alike likely."""
+        rows = torch.randint(len(self.labels), (size,), generator=generator)
+        mirrored = torch.rand(size, generator=generator) < 0.5
+        images = self.images[rows].permute(0, 3, 1, 2).float() / 255
+        return torch.where(mirrored[:, None, None, None], images.flip(-1), images), self.labels[rows]
+
+    def captions(self, labels: Tensor, generator: torch.Generator) -> list[str]:
+        """A caption a label; its template, and which name of the class it says, drawn at random."""
+        templates = torch.randint(len(PHOTO_TEMPLATES), (len(labels),), generator=generator)
+        draws = torch.rand(len(labels), 2, generator=generator, dtype=torch.float64).tolist()
+        return [
+            PHOTO_TEMPLATES[int(t)].format(self._name(int(k), *draw))
+            for t, k, draw in zip(templates, labels, draws, strict=True)
+        ]
+
+    def _name(self, label: int, first: float, second: float) -> str:
+        entry = self.classes[label]
+        return entry.category if entry.category and first < 0.5 else entry.names[int(second * len(entry.names))]
+
+
+def pool(world: ShapesWorld | TinyImageNet, photos: int, cache: Path | None = None) -> Photos | Photographs:
+    """What a recipe's world has to learn from; `photos` and `cache` are of the shapes world."""
+    return Photographs(world) if isinstance(world, TinyImageNet) else Photos(world, photos, cache)
 
 
 def _fingerprint(world: ShapesWorld) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.data import Photos
-from gencls.training.loop import fit
+from gencls.training.data import Pool
+from gencls.training.loop import compiled, fit
 from gencls.training.pixel import scheduler
 
 #: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
@@ -35,7 +35,7 @@ def weights(loss: str, alphas_cumprod: Tensor) -> Tensor:
 
 
 def _noised(
-    photos: Photos, batch: int, alphas: Tensor, generator: torch.Generator
+    photos: Pool, batch: int, alphas: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x₀, labels, timesteps (uniform, stratified over the batch) and x_t."""
     images, labels = photos.batch(batch, generator)
@@ -53,7 +53,7 @@ def _noised(
 
 def train_generator(
     pipe: PixelPipeline,
-    photos: Photos,
+    photos: Pool,
     steps: int,
     batch: int,
     seed: int,
@@ -78,15 +78,25 @@ def train_generator(
     return fit(model, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)
 
 
-def classifier(seed: int, width: int) -> PatchClassifier:
+def classifier(
+    seed: int, width: int, patch_size: int = 8, side: int = 32, depth: int = 4, labels: Sequence[str] = SHAPES
+) -> PatchClassifier:
     """The untrained noise-conditional classifier, its weights a function of the seed."""
     torch.manual_seed(seed)
-    return PatchClassifier(width=width, heads=width // 64)
+    return PatchClassifier(
+        sample_size=side,
+        patch_size=patch_size,
+        width=width,
+        heads=width // 64,
+        depth=depth,
+        classes=len(labels),
+        labels=list(labels),
+    )
 
 
 def train_classifier(
     network: PatchClassifier,
-    photos: Photos,
+    photos: Pool,
     steps: int,
     batch: int,
     seed: int,
@@ -94,14 +104,16 @@ def train_classifier(
     *,
     label: str,
     recipe: str,
+    fast: bool = False,
 ) -> float:
-    """Train on the categories of the very photos, timesteps and noise of `drivers/cosine-x0`, by cross-entropy."""
+    """Train on the classes of the very photos, timesteps and noise of a generator under the cosine schedule, by cross-entropy."""
     alphas = scheduler("cosine").alphas_cumprod
+    forward = compiled(network) if fast else network
 
     def value(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         _, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
         with sdpa_kernel(SDPBackend.MATH):
-            return F.cross_entropy(network(x_t, timestep), labels)
+            return F.cross_entropy(forward(x_t, timestep), labels)
 
     return fit(network, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)

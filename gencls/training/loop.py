@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,17 @@ from gencls.errors import GenclsError
 from gencls.models.numbers import training_dtype
 
 _CHECKPOINT_SECONDS = 60
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """The module, compiled in place where a C++ compiler is here to do it: the same weights under the same names, faster.
+
+    What compiling takes, about a minute, pays in trainings of more than a few minutes only. Its sums are ordered otherwise, so that the weights
+    that come out agree with those of the uncompiled module as far as those of two machines do, not bit for bit.
+    """
+    if shutil.which("g++"):
+        module.compile()
+    return module
 
 
 def fit(

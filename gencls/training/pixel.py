@@ -1,7 +1,9 @@
-"""How `shapes/pixel` is trained: v-prediction under the cosine schedule, on captions, never on labels."""
+"""How `shapes/pixel` and `natural/pixel` are trained: v-prediction under the cosine schedule, on captions, never on labels."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,15 +12,21 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from gencls.models.pixel import PatchTransformer, PixelPipeline
+from gencls.models.pixel import PatchTransformer, PixelPipeline, cosine_schedule
+from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.data import TEMPLATES, Photos, captions
-from gencls.training.loop import fit
+from gencls.training.data import PHOTO_TEMPLATES, TEMPLATES, Pool
+from gencls.training.loop import compiled, fit
+
+#: What the captions of each world say.
+SHAPE_TEXTS = (*TEMPLATES, *SHAPES)
+PHOTO_TEXTS = (*PHOTO_TEMPLATES, *(n for c in tiny_imagenet.classes(80) for n in (*c.names, c.category)))
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word of the captions; any other word is [unk]."""
-    words = sorted({w for text in (*TEMPLATES, *SHAPES) for w in text.replace("{}", " ").split()})
+def tokenizer(texts: Iterable[str] = SHAPE_TEXTS) -> PreTrainedTokenizerFast:
+    """One token a word of the texts; any other word is [unk]."""
+    plain = (text.lower().replace("{}", " ").replace("-", " ") for text in texts)
+    words = sorted({part for text in plain for part in re.findall(r"\w+|[^\w\s]+", text)})
     vocabulary = {token: i for i, token in enumerate(["[pad]", "[start]", "[unk]", *words, "[end]"])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
     inner.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("-", " ")])
@@ -37,7 +45,9 @@ def scheduler(noise: str) -> DDIMScheduler:
     Flow matching mixes (1 − t)·x₀ + t·ε. Divided by √((1 − t)² + t²) that is variance preserving with the same signal-to-noise
     ratio, ((1 − t)/t)² (Kingma & Gao 2023), so that a network that predicts x₀ differs between the three in nothing else.
     """
-    levels: dict[str, object] = {"beta_schedule": {"cosine": "squaredcos_cap_v2"}.get(noise, "linear")}
+    if noise == "cosine":
+        return cosine_schedule()
+    levels: dict[str, object] = {"beta_schedule": "linear"}
     if noise == "flow":
         t = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
         alpha_bar = 1 / (1 + (t / (1 - t)).square())
@@ -49,11 +59,19 @@ def scheduler(noise: str) -> DDIMScheduler:
 
 
 def pipeline(
-    seed: int, *, width: int, patch_size: int, trunk_depth: int, text_depth: int, noise: str = "cosine"
+    seed: int,
+    *,
+    width: int,
+    patch_size: int,
+    trunk_depth: int,
+    text_depth: int,
+    noise: str = "cosine",
+    side: int = 32,
+    texts: Iterable[str] = SHAPE_TEXTS,
 ) -> PixelPipeline:
-    """The untrained pipeline, its weights a function of the seed; `noise` as in `scheduler`."""
+    """The untrained pipeline for images of `side` pixels, its weights a function of the seed; `noise` as in `scheduler`, `texts` as in `tokenizer`."""
     torch.manual_seed(seed)
-    words = tokenizer()
+    words = tokenizer(texts)
     text = CLIPTextConfig(
         vocab_size=len(words), hidden_size=96, intermediate_size=192, num_hidden_layers=2,
         num_attention_heads=2, max_position_embeddings=16, pad_token_id=words.pad_token_id,
@@ -66,8 +84,8 @@ def pipeline(
         tokenizer=words,
         text_encoder=encoder,
         transformer=PatchTransformer(
-            width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth, text_depth=text_depth,
-            text_width=96,
+            sample_size=side, width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth,
+            text_depth=text_depth, text_width=96,
         ),
         scheduler=scheduler(noise),
     )  # fmt: skip
@@ -75,15 +93,16 @@ def pipeline(
 
 def train_pixel(
     pipe: PixelPipeline,
-    photos: Photos,
+    photos: Pool,
     steps: int,
     batch: int,
     seed: int,
     checkpoint: Path,
     label: str = "shapes/pixel",
     recipe: str = "",
+    fast: bool = False,
 ) -> float:
-    """Train text encoder and network together to predict x₀; returns seconds.
+    """Train text encoder and network together to predict x₀; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`.
 
     The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
     beyond 2. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
@@ -91,6 +110,7 @@ def train_pixel(
     """
     alphas = pipe.scheduler.alphas_cumprod
     model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})
+    network = compiled(pipe.transformer) if fast else pipe.transformer
 
     def loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -101,8 +121,8 @@ def train_pixel(
         noise = torch.randn(x0.shape, generator=generator)
         alpha = alphas[timestep].sqrt()[:, None, None, None]
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
-        text = pipe.encode_prompt(captions(labels, generator))
-        prediction = pipe.transformer(alpha * x0 + sigma * noise, timestep, text)
+        text = pipe.encode_prompt(photos.captions(labels, generator))
+        prediction = network(alpha * x0 + sigma * noise, timestep, text)
         weight = (1 / (1 - alphas[timestep])).clamp(max=2.0)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 

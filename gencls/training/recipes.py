@@ -1,4 +1,4 @@
-"""`gencls train ID`: every model of the shapes world, made again from its id."""
+"""`gencls train ID`: every model that this project trains, made again from its id."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from gencls.errors import GenclsError
-from gencls.stimuli.shapes import ShapesWorld
-from gencls.training.data import Photos
+from gencls.stimuli import tiny_imagenet
+from gencls.stimuli.shapes import SHAPES, ShapesWorld
+from gencls.stimuli.tiny_imagenet import TinyImageNet
+from gencls.training.data import pool
 
 POOL = 65_536  # training photos
 
@@ -31,18 +33,22 @@ class Recipe:
     steps: int
     batch: int
     seed: int = 0
-    world: ShapesWorld = field(default_factory=ShapesWorld)
+    world: ShapesWorld | TinyImageNet = field(default_factory=ShapesWorld)
     width: int = 256
     noise: tuple[float, float] | None = None  # range of γ, for a ResNet
     photos: int = POOL
+    patch: int = 8  # pixels a side of a transformer's patches
+    depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
 
-_RESNET = Recipe("resnet", 24_000, 32, width=64)
+_RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2))
 _CONTROL = replace(_RESNET, steps=9000)
 _DRIVER = Recipe("driver", 4000, 32, width=128)
-_SMALL = Recipe("resnet", 4000, 32, width=32)  # as many presentations
+_SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2))  # as many presentations
+_PHOTOGRAPHS = Recipe("pixel", 5000, 128, world=TinyImageNet(), width=320, patch=16, depth=(2, 4))
+_CLASSIFIER = replace(_PHOTOGRAPHS, kind="resnet", steps=2500, batch=64, width=128, depth=(2, 2, 2))
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
 RECIPES: dict[str, Recipe] = {
@@ -62,6 +68,10 @@ RECIPES: dict[str, Recipe] = {
     "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
+    "natural/pixel": _PHOTOGRAPHS,
+    "natural/resnet": _CLASSIFIER,
+    "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
+    "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
 }
 
 
@@ -83,32 +93,46 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     training photos are kept between runs.
     """
     from gencls.training.drivers import classifier, train_classifier, train_generator
-    from gencls.training.pixel import pipeline, train_pixel
-    from gencls.training.resnet import resnet, train_resnet
+    from gencls.training.pixel import PHOTO_TEXTS, pipeline, train_pixel
+    from gencls.training.resnet import MAGNIFY, resnet, train_resnet
 
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
-    photos = Photos(plan.world, plan.photos, cache)
+    photos = pool(plan.world, plan.photos, cache)
+    natural = isinstance(plan.world, TinyImageNet)
+    labels, side = _labels(plan), tiny_imagenet.SIDE if natural else 32
+    size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": side}
     checkpoint = out.with_name(out.name + ".checkpoint")
     bound = json.dumps(asdict(plan))
     run = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
+    if plan.kind in ("pixel", "driver"):
+        depths: dict[str, Any] = {"trunk_depth": plan.depth[0], "text_depth": plan.depth[1]}
+        if natural:
+            depths["texts"] = PHOTO_TEXTS
+        saved = pipeline(plan.seed, **size, **depths, noise=plan.schedule)
     if plan.kind == "pixel":
-        saved = pipeline(plan.seed, width=plan.width, patch_size=8, trunk_depth=1, text_depth=3)
-        seconds = train_pixel(saved, *run, label=model, recipe=bound)
+        seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=natural)
     elif plan.kind == "driver":
-        saved = pipeline(plan.seed, width=plan.width, patch_size=8, trunk_depth=1, text_depth=3, noise=plan.schedule)
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
-        saved = classifier(plan.seed, plan.width)
-        seconds = train_classifier(saved, *run, label=model, recipe=bound)
+        saved = classifier(plan.seed, depth=sum(plan.depth), labels=labels, **size)
+        seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=natural)
     else:
-        saved = resnet(plan.seed, plan.width)
-        seconds = train_resnet(saved, *run, noise=plan.noise, label=model, recipe=bound)
+        saved = resnet(plan.seed, plan.width, plan.depth, labels)
+        magnify = 1 if natural else MAGNIFY
+        seconds = train_resnet(saved, *run, noise=plan.noise, label=model, recipe=bound, magnify=magnify)
     done = _publish(model, plan, saved, seconds, out)
     checkpoint.unlink(missing_ok=True)
     return done
+
+
+def _labels(plan: Recipe) -> tuple[str, ...]:
+    """What a classifier answers with: the shapes, or the fine classes by their WordNet ids."""
+    if isinstance(plan.world, TinyImageNet):
+        return tuple(entry.wnid for entry in tiny_imagenet.classes(plan.world.count))
+    return SHAPES
 
 
 def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
@@ -119,12 +143,13 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
     shutil.rmtree(new, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
     if plan.kind == "resnet":
-        side = {"height": 32 * MAGNIFY, "width": 32 * MAGNIFY}
-        half = {"size": side, "resample": 0, "magnify": MAGNIFY, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        magnify = 1 if isinstance(plan.world, TinyImageNet) else MAGNIFY
+        pixels = (tiny_imagenet.SIDE if isinstance(plan.world, TinyImageNet) else 32) * magnify
+        side = {"height": pixels, "width": pixels}
+        half = {"size": side, "resample": 0, "magnify": magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
     facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
-    if plan.kind != "noised-classifier":  # it answers at a noise level only: its record says how well
-        facts |= _examine(new, model, plan)
+    facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(_card(model, plan, seconds, facts))
     if out.exists():
@@ -143,7 +168,7 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
 
     loaded = open_folder(folder, model)
     driver = plan.kind == "driver"  # trained on the bare category
-    photos = plan.world.stimuli("photos", 128 if driver else 256, split="dev")
+    photos = plan.world.stimuli("photos", 128 if plan.kind in ("driver", "noised-classifier") else 256, split="dev")
     scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
     n = len(right)
@@ -174,22 +199,21 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
 
     from gencls.models.numbers import training_dtype
 
-    accuracy = facts.get("in_distribution_accuracy")
+    accuracy = facts["in_distribution_accuracy"]
     rows = {
         "recipe": json.dumps({k: v for k, v in asdict(plan).items() if k != "world"}),
-        "training photos": f"photos/train 0–{plan.photos - 1} of {plan.world}",
-        "photos' digest (first 256)": plan.world.stimuli("photos", 256, split="train").digest()[:16],
+        "training photos": f"photos/train 0–{plan.photos - 1} of {plan.world}"
+        if isinstance(plan.world, ShapesWorld)
+        else f"{plan.world.count} classes of Tiny-ImageNet, {tiny_imagenet.SPLITS['train']} photographs each, mirrored half of the time",
+        "photos' digest (first 256)": plan.world.stimuli("photos", n=256, split="train").digest()[:16],
         "presentations": f"{plan.steps * plan.batch:,}",
         "commit": _commit(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
         "torch": torch.__version__,
         "wall time": f"{seconds / 60:.1f} min",
         "trained on": time.strftime("%Y-%m-%d"),
+        "in-distribution accuracy": f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}], n = {accuracy['n']} (dev split)",
     }
-    if accuracy:
-        rows["in-distribution accuracy"] = (
-            f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}], n = {accuracy['n']} (dev split)"
-        )
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     return f"# {model}\n\nMade by `gencls train {model}`.\n\n| | |\n| --- | --- |\n{table}\n"
 

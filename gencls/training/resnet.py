@@ -1,10 +1,11 @@
-"""How the shapes classifiers are trained: a pre-activation ResNet with GroupNorm on the photos' categories.
+"""How the classifiers are trained: a pre-activation ResNet with GroupNorm on the photos' categories.
 
 GroupNorm (BiT, Kolesnikov et al. 2020) keeps no running statistics, which would mix those of noised and clean images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,16 +15,18 @@ from transformers import BitConfig, BitForImageClassification
 
 from gencls.models.discriminative import magnified
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.data import Photos
-from gencls.training.loop import fit
+from gencls.training.data import Pool
+from gencls.training.loop import compiled, fit
 
 #: A ResNet's first layers divide an image by four, as suits 224 px. At 32 px that would leave nothing of a texture, so each
 #: pixel is shown to the network as 2×2.
 MAGNIFY = 2
 
 
-def resnet(seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2)) -> BitForImageClassification:
-    """The untrained classifier for 32×32 inputs, its weights a function of the seed."""
+def resnet(
+    seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2), labels: Sequence[str] = SHAPES
+) -> BitForImageClassification:
+    """The untrained classifier, its weights a function of the seed."""
     torch.manual_seed(seed)
     return BitForImageClassification(
         BitConfig(
@@ -32,16 +35,16 @@ def resnet(seed: int, width: int = 128, depths: tuple[int, ...] = (2, 2, 2)) -> 
             depths=list(depths),
             num_groups=min(32, width // 4),
             layer_type="preactivation",
-            num_labels=len(SHAPES),
-            id2label=dict(enumerate(SHAPES)),
-            label2id={name: i for i, name in enumerate(SHAPES)},
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={name: i for i, name in enumerate(labels)},
         )
     )
 
 
-def logits(network: BitForImageClassification, images: Tensor) -> Tensor:
-    """Images n×3×32×32 in [0, 1] (noised ones beyond it) → n×16: magnified and scaled to (x − 0.5) / 0.5."""
-    return network(magnified(images * 2 - 1, MAGNIFY)).logits.float()
+def logits(network: BitForImageClassification, images: Tensor, magnify: int = MAGNIFY) -> Tensor:
+    """Images n×3×s×s in [0, 1] (noised ones beyond it) → n×labels: magnified and scaled to (x − 0.5) / 0.5."""
+    return network(magnified(images * 2 - 1, magnify)).logits.float()
 
 
 def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
@@ -52,7 +55,7 @@ def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
 
 def train_resnet(
     network: BitForImageClassification,
-    photos: Photos,
+    photos: Pool,
     steps: int,
     batch: int,
     seed: int,
@@ -61,11 +64,14 @@ def train_resnet(
     noise: tuple[float, float] | None = None,
     label: str = "resnet",
     recipe: str = "",
+    magnify: int = MAGNIFY,
+    fast: bool = False,
 ) -> float:
-    """Train on labels by cross-entropy; returns seconds.
+    """Train on labels by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`.
 
     `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Noise comes before magnification.
     """
+    forward = compiled(network) if fast else network
 
     def loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -73,6 +79,6 @@ def train_resnet(
         if noise is not None:
             gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(batch, generator=generator)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
-        return F.cross_entropy(logits(network, images), labels)
+        return F.cross_entropy(logits(forward, images, magnify), labels)
 
     return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label, recipe=recipe)

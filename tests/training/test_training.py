@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gencls.errors import GenclsError
+from gencls.likelihood.plans import Exhaustive
+from gencls.likelihood.scoring import score
 from gencls.models.pixel import PatchClassifier, PixelPipeline
+from gencls.models.zoo import open_folder
+from gencls.stimuli import tiny_imagenet
+from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training import loop, recipes
 from gencls.training.recipes import RECIPES, recipe, train
 
@@ -22,6 +28,23 @@ TINY = {
         RECIPES["drivers/denoising-classifier"], steps=8, batch=8, width=64, photos=64
     ),
 }
+NATURAL = {
+    name: replace(RECIPES[f"natural/{name}"], steps=3, batch=4, width=64)
+    for name in ("pixel", "resnet-noise", "denoising-classifier")
+}
+
+
+@pytest.mark.parametrize("name", NATURAL)
+def test_a_model_of_the_natural_world_answers_with_its_categories(name: str, tmp_path: Path, mirror: Path) -> None:
+    given = replace(NATURAL[name], width=16) if name == "resnet-noise" else NATURAL[name]
+    folder = train(f"natural/{name}", tmp_path / "model", given=given)
+    photos = TinyImageNet().stimuli(n=3, split="dev")
+    scores = score(open_folder(folder, name), photos, plan=Exhaustive(2), progress=False)
+    assert tuple(scores["class"].values) == tiny_imagenet.NATURAL
+    values = scores["log_probability" if name == "resnet-noise" else "error"]
+    assert np.isfinite(values).all()
+    assert (values.std("class") > 0).all()
+    assert "Tiny-ImageNet" in (folder / "README.md").read_text()
 
 
 def _run(checkpoint: Path, stop: int | None) -> dict[str, Tensor]:
@@ -80,7 +103,7 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
     assert not names & {".bin", ".pt", ".pth", ".pkl"}
     card = (out / "README.md").read_text()
     assert all(word in card for word in (model, "wall time", "digest", "commit"))
-    assert ("in-distribution accuracy" in card) == (model != "drivers/denoising-classifier")
+    assert "in-distribution accuracy" in card
     if model == "drivers/denoising-classifier":
         network = PatchClassifier.from_pretrained(out)
         assert network(torch.zeros(2, 3, 32, 32), torch.tensor([0, 999])).shape == (2, 16)

@@ -1,0 +1,80 @@
+"""The natural world: real stimuli at 64×64, the people who saw them, and records that stand without the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import gencls
+from gencls import worlds
+from gencls.errors import GenclsError
+from gencls.likelihood import records
+from gencls.likelihood.scoring import score
+from gencls.models.noised import NoisedClassifier
+from gencls.models.pixel import PatchClassifier, cosine_schedule
+from gencls.stimuli import benchmark, tiny_imagenet
+from gencls.stimuli.pictures import prepare
+
+
+def test_the_real_stimuli_are_those_whose_cues_both_are_known_and_differ(mirror: Path) -> None:
+    world = gencls.world("natural")
+    conflict = world.stimuli("cue-conflict")
+    table = conflict.table
+    assert {name: len(world.stimuli(name)) for name in worlds.REAL_SETS} == {
+        "cue-conflict": 550, "edge": 110, "silhouette": 110,
+    }  # fmt: skip
+    assert set(table["category"]) == set(table["texture"]) == set(world.categories)
+    assert (table["category"] != table["texture"]).all()
+    full = benchmark.stimuli("cue-conflict")
+    row = list(full.table["name"]).index(table["name"][7])
+    np.testing.assert_array_equal(conflict[7].image, prepare(full[row].image, 64))
+
+
+def test_people_saw_the_same_stimuli_and_may_answer_with_other_categories(mirror: Path) -> None:
+    world = gencls.world("natural")
+    answers = pd.concat(world.people("cue-conflict").values())["object_response"]
+    assert (len(answers), (answers == "na").sum()) == (5500, 46)
+    assert (~answers.isin([*world.categories, "na"])).sum() == 385
+    assert world.people("photos") == {}
+
+
+def test_every_condition_shows_the_same_photographs(mirror: Path) -> None:
+    world = gencls.world("natural")
+    contrast = world.stimuli("contrast", 11)
+    assert contrast.conditions == ["c30", "c10", "c05"]
+    assert contrast.table["category"].value_counts().to_dict() == dict.fromkeys(world.categories, 3)
+    spread = [contrast.where(condition=c).images().astype(float).std() for c in contrast.conditions]
+    assert spread[0] > spread[1] > spread[2]
+
+
+def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    labels = [entry.wnid for entry in tiny_imagenet.classes()]
+    network = PatchClassifier(sample_size=64, patch_size=16, width=64, heads=1, depth=1, classes=26, labels=labels)
+    model = NoisedClassifier(network, "natural/denoising-classifier", cosine_schedule().alphas_cumprod)
+    world = gencls.world("natural")
+    shown = world.stimuli("edge", 22)
+    place = tmp_path / "natural" / "edge" / worlds.record_name("natural/denoising-classifier")
+    digests = shown.stimulus_digests()
+    made = score(model, shown, plan=world.plan("edge"), record=place, progress=False)
+    monkeypatch.setattr(worlds, "RECORDS", tmp_path)
+    monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
+    monkeypatch.setenv("GENCLS_OFFLINE", "1")
+    monkeypatch.setattr("gencls.models.zoo.WEIGHTS", tmp_path)
+    alone = gencls.world("natural").stimuli("edge")
+    assert alone.missing and list(alone.table["name"]) == list(shown.table["name"])
+    assert alone.stimulus_digests() == digests
+    found = world.scores(alone[3:9], "natural/denoising-classifier", check=32)
+    assert (found.origin, found.checked) == ("record", 0)
+    np.testing.assert_array_equal(found.scores["error"], records.read(place)["error"][3:9])
+    np.testing.assert_array_equal(found.scores["error"], made["error"][3:9])
+    with pytest.raises(GenclsError, match="pictures of edge are not here"):
+        alone[0]
+    with pytest.raises(GenclsError, match="stimuli are not here"):
+        world.scores(alone, "natural/denoising-classifier", seed=5)
+    with pytest.raises(GenclsError):
+        gencls.world("natural").stimuli("silhouette")
