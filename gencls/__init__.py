@@ -28,7 +28,7 @@ def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
 
 
 def world(name: str, **settings: Any) -> World:
-    """A world by its name, `shapes` or `full`: categories, stimulus sets and observers that belong together."""
+    """A world by its name, `shapes`, `natural` or `full`: categories, stimulus sets and observers that belong together."""
     from gencls.worlds import open_world
 
     return open_world(name, **settings)

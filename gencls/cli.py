@@ -103,7 +103,7 @@ def book(
         typer.Option(help="Execute this world's chapters only; may be repeated. [default: all whose data are here]"),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Parameters of this build: `smoke`, or a YAML file.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every shapes score again (within an hour).")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every shapes score again (14 to 60 minutes).")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for `_build/`. [default: the checkout]")] = None,
 ) -> None:
     """Execute the chapters and build the book, `_build/html/index.html`."""
@@ -321,7 +321,7 @@ def models() -> None:
 @app.command(epilog="Example: `gencls stimuli cue-conflict --save mine` writes the 240 images and a table of them.")
 def stimuli(
     name: Annotated[list[str] | None, typer.Argument(help="Sets by name. [default: all of the world]")] = None,
-    world: Annotated[str, typer.Option(help="`shapes` or `full`.")] = "shapes",
+    world: Annotated[str, typer.Option(help="`shapes`, `natural` or `full`.")] = "shapes",
     save: Annotated[Path | None, typer.Option(help="Write PNG images and stimuli.csv into a folder a set.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="How many. [default: as many as the book shows]")] = None,
 ) -> None:
@@ -335,7 +335,8 @@ def stimuli(
             opened.stimuli(wanted)  # raises, and says which there are
     wanted_sets = name or opened.sets
     if save is None:
-        conditions = benchmark.CONDITIONS if world == "full" else manipulations.SHAPES_LEVELS
+        levels = {"shapes": manipulations.SHAPES_LEVELS, "natural": manipulations.NATURAL_LEVELS}
+        conditions = levels.get(world, benchmark.CONDITIONS)
         typer.echo(_table([{"set": s, "conditions": ", ".join(conditions.get(s, ["-"]))} for s in wanted_sets]))
         return
     for wanted in wanted_sets:

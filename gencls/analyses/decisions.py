@@ -36,6 +36,7 @@ COLOURS = {
 #: Where the pictures of a world come from.
 CREDIT = {
     "shapes": "Stimuli drawn by code.",
+    "natural": "Stimuli: Geirhos et al. 2019, github.com/rgeirhos/texture-vs-shape, CC BY 4.0, reduced to 64×64.",
     "full": "Stimuli: Geirhos et al. 2019, github.com/rgeirhos/texture-vs-shape, CC BY 4.0, unchanged.",
 }
 NOT_HERE = (
