@@ -37,11 +37,15 @@ def opened(name: str, real: bool, device: str) -> tuple[DiffusionModel, dict[str
     config = pipeline.unet.config
     if not real:
         model = DiffusionModel(pipeline, family)
-        return model, model.conditions(prompts(CATEGORIES)), (config.in_channels, config.sample_size, config.sample_size)
+        return (
+            model,
+            model.conditions(prompts(CATEGORIES)),
+            (config.in_channels, config.sample_size, config.sample_size),
+        )
     given = CONFIGS[name]
     made: dict[str, Any] = DiffusionModel(pipeline, name).conditions(prompts(CATEGORIES))
     with torch.device(device):
-        pipeline.unet = UNet2DConditionModel(**given).to(torch.bfloat16)
+        pipeline.unet = UNet2DConditionModel(**given)  # its products are in bfloat16, as `--dtype bfloat16` has it
     model = DiffusionModel(pipeline, name, dtype="bfloat16")
     text = given.get("encoder_hid_dim", given["cross_attention_dim"])
     for key, value in made.items():

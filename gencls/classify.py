@@ -103,6 +103,7 @@ class Observer:
         weighting: str = "exp(-7t)",
         seed: int = 0,
         progress: bool = False,
+        unfinished: Path | None = None,
     ) -> Classification:
         """What the observer answers.
 
@@ -111,6 +112,7 @@ class Observer:
         images : H×W×3 uint8 arrays, paths, or pictures read before
         classes : any that you name; a classifier must have them among its labels
         prompt : with `{}` where the class goes (generative models, CLIP and its kin)
+        unfinished : a folder where scores are kept one by one and found again after a kill; whoever names it removes it
         plan, weighting, seed : which denoising errors are computed, and how they become one number (generative models)
         """
         from gencls.likelihood.scoring import score
@@ -143,6 +145,7 @@ class Observer:
             plan=plan,
             seed=seed,
             keys=[p.digest for p in pictures],
+            unfinished=unfinished,
             progress=progress,
         )
         names = tuple(p.name for p in pictures)

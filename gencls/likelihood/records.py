@@ -91,11 +91,16 @@ def write(scores: xr.Dataset, path: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-class Work:
-    """The unfinished record beside `path`: one file a stimulus, each written whole or not at all."""
+def unfinished(path: Path) -> Path:
+    """The folder beside a record in which it is made."""
+    return path.with_name(path.name + ".part")
 
-    def __init__(self, path: Path) -> None:
-        self.folder = path.with_name(path.name + ".part")
+
+class Work:
+    """An unfinished record: a folder with one file a stimulus, each written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def have(self, key: str) -> bool:
         return (self.folder / f"{key}.npy").exists()

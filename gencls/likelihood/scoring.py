@@ -44,6 +44,7 @@ def score(
     record: Path | None = None,
     model_digest: str = "",
     keys: Sequence[str] | None = None,
+    unfinished: Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Scores of every stimulus for every class.
@@ -57,6 +58,7 @@ def score(
     seed : of the noise, which is a function of (seed, stimulus, timestep, draw) and shared by the classes
     record : where the scores are kept; taken up again after a kill, reused when everything they hang on is the same
     keys : what stands for each stimulus in its noise; its name by default, a digest of the content for a user's own file
+    unfinished : without a record, a folder where scores are kept one by one, and found again after a kill; whoever names it removes it
 
     Returns
     -------
@@ -85,7 +87,8 @@ def score(
         rows = [row for row in records.matching(old, bound, names, digests) if row is not None]
         if len(rows) == len(stimuli) and keys == names:
             return old.isel(stimulus=rows)
-    work = records.Work(record) if record is not None else None
+    folder = records.unfinished(record) if record is not None else unfinished
+    work = records.Work(folder) if folder is not None else None
     values: list[np.ndarray | None] = [None] * len(stimuli)
     digests = stimuli.stimulus_digests()
     tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]

@@ -199,6 +199,13 @@ def digest(model: str) -> str:
     return weights_digest(folder) if folder else ""
 
 
+def state(model: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of each file of a model: whether it is still the one that it was, told without reading it."""
+    folder = folder_of(model)
+    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder else []
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+
+
 def facts(model: str) -> dict[str, Any]:
     """What training measured and wrote beside the weights: temperature, accuracy with its interval; {} if nothing."""
     folder = folder_of(model)
