@@ -1,10 +1,12 @@
-"""How much faster the batched manipulations are than plain per-image numpy and scipy, on one core.
+"""How much faster the batched manipulations are than plain per-image numpy and scipy.
 
     OMP_NUM_THREADS=1 python benchmarks/manipulations.py [side] [images]
 
+gencls works on pieces of a batch on all cores, the plain versions image by image on one: pin the process to one core (`taskset -c 0`)
+to see what the batch alone gives.
+
 Both sides get the same float64 batch and, where random, the same draws; the plain versions are those that the
-tests compare with. A set's time is the sum over its levels. CPU time of this process, of the best of several
-runs in turn. Five times is the aim. It is missed where the plain version already is an expression or two of
+tests compare with. A set's time is the sum over its levels. Wall time, of the best of several runs in turn. Five times is the aim. It is missed where the plain version already is an expression or two of
 numpy or must draw the same numbers; below such a set stands what limits it (`LIMITS`, from timing the parts at
 224). The ratios of such sets also move with the batch: results of more than some 30 MB are fresh memory, whose
 first use costs as much as the arithmetic.
@@ -46,13 +48,13 @@ LIMITS = {
 
 
 def seconds(*works: Callable[[], object], repeats: int) -> list[float]:
-    """CPU seconds of each, the best of `repeats`; in turn, so that a busy machine slows all alike."""
+    """Seconds of each, the best of `repeats`; in turn, so that a busy machine slows all alike."""
     times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
         for work, taken in zip(works, times, strict=True):
-            start = time.process_time()
+            start = time.perf_counter()
             work()
-            taken.append(time.process_time() - start)
+            taken.append(time.perf_counter() - start)
     return [min(taken) for taken in times]
 
 

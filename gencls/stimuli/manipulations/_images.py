@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -35,20 +37,46 @@ def as_batch(images: np.ndarray, what: str) -> tuple[np.ndarray, bool]:
 
 def pieces(batch: np.ndarray, what: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Consecutive rows of the batch, contiguous and checked to lie in [0, 1]."""
+    for rows in _rows(batch):
+        yield rows, _checked(batch, rows, what)
+
+
+def in_pieces(batch: np.ndarray, what: str, work: Callable[[slice, np.ndarray], None]) -> None:
+    """`work(rows, piece)` for each of `pieces`, on all cores: numpy and scipy let other threads run while they compute.
+
+    Each piece writes to rows of its own, so that the result does not depend on who comes first.
+    """
+    some = _rows(batch)
+    if len(some) < 2 or _cores() < 2:
+        for rows in some:
+            work(rows, _checked(batch, rows, what))
+        return
+    with ThreadPoolExecutor(_cores()) as threads:
+        for done in [threads.submit(lambda rows: work(rows, _checked(batch, rows, what)), rows) for rows in some]:
+            done.result()  # raises what the piece raised, the first of them in order
+
+
+def _rows(batch: np.ndarray) -> list[slice]:
     step = max(1, _PIECE // (batch.shape[1] * batch.shape[2]))
-    for start in range(0, len(batch), step):
-        rows = slice(start, min(start + step, len(batch)))
-        piece = np.ascontiguousarray(batch[rows])
-        # As whole numbers the patterns of 0 to 1 are in order, and those of all else (but −0) lie above: one pass.
-        bits = np.dtype(f"u{piece.itemsize}")
-        if piece.view(bits).max() > np.ones((), piece.dtype).view(bits):
-            low, high = piece.min(), piece.max()
-            if not (low >= 0 and high <= 1):  # so that NaN is caught too
-                raise GenclsError(
-                    f"{what}: images lie in [0, 1], but values from {low:g} to {high:g} stand in "
-                    f"images {rows.start} to {rows.stop - 1}; scale or clip them first"
-                )
-        yield rows, piece
+    return [slice(start, min(start + step, len(batch))) for start in range(0, len(batch), step)]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _checked(batch: np.ndarray, rows: slice, what: str) -> np.ndarray:
+    piece = np.ascontiguousarray(batch[rows])
+    # As whole numbers the patterns of 0 to 1 are in order, and those of all else (but −0) lie above: one pass.
+    bits = np.dtype(f"u{piece.itemsize}")
+    if piece.view(bits).max() > np.ones((), piece.dtype).view(bits):
+        low, high = piece.min(), piece.max()
+        if not (low >= 0 and high <= 1):  # so that NaN is caught too
+            raise GenclsError(
+                f"{what}: images lie in [0, 1], but values from {low:g} to {high:g} stand in "
+                f"images {rows.start} to {rows.stop - 1}; scale or clip them first"
+            )
+    return piece
 
 
 def grey(images: np.ndarray, double: bool = False, scale: float = 1) -> np.ndarray:
@@ -92,12 +120,13 @@ def on_grey(
     batch, single = as_batch(images, what)
     out = np.empty_like(batch, order="C")
     to_three = np.repeat(contrast * LUMINANCE[:, None], 3, axis=1).astype(batch.dtype)
-    for rows, piece in pieces(batch, what):
+
+    def work(rows: slice, piece: np.ndarray) -> None:
         if function is None:  # one product fills the channels
             _mix(piece, to_three, out[rows])
             if contrast < 1:
                 out[rows] += (1 - contrast) / 2
-            continue
+            return
         result = grey(piece, double, contrast)
         if contrast < 1:
             result += (1 - contrast) / 2
@@ -105,6 +134,8 @@ def on_grey(
         if clip:
             np.clip(result, 0, 1, out=result)
         three_channels(result, out[rows])
+
+    in_pieces(batch, what, work)
     return out[0] if single else out
 
 

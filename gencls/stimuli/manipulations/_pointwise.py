@@ -15,9 +15,9 @@ from gencls.stimuli.manipulations._images import (
     flag,
     generators,
     grey,
+    in_pieces,
     number,
     on_grey,
-    pieces,
     three_channels,
 )
 
@@ -98,8 +98,11 @@ def rotation(image: np.ndarray, level: int) -> np.ndarray:
         return on_grey(image, "rotation")
     n, height, width, _ = batch.shape
     out = np.empty((n, *((width, height) if turns % 2 else (height, width)), 3), batch.dtype)
-    for rows, piece in pieces(batch, "rotation"):
+
+    def work(rows: slice, piece: np.ndarray) -> None:
         three_channels(np.rot90(grey(piece), turns, axes=(1, 2)), out[rows])
+
+    in_pieces(batch, "rotation", work)
     return out[0] if single else out
 
 
@@ -117,7 +120,8 @@ def false_colour(image: np.ndarray, level: bool) -> np.ndarray:
     tables, nearest, midpoints = _opponent_tables()
     nearest = nearest.astype(batch.dtype)
     out = np.empty_like(batch, order="C")
-    for rows, piece in pieces(batch, "false-colour"):
+
+    def work(rows: slice, piece: np.ndarray) -> None:
         values = piece.reshape(-1, 3) * 255
         values = np.rint(values, out=values).astype(np.intp)
         light = tables[0].take(values[:, 0], axis=0)
@@ -128,6 +132,8 @@ def false_colour(image: np.ndarray, level: bool) -> np.ndarray:
         nearest.take(light.astype(np.intp), out=result, mode="clip")
         unclear = result < 0
         result[unclear] = np.searchsorted(midpoints, light[unclear]) / 255
+
+    in_pieces(batch, "false-colour", work)
     return out[0] if single else out
 
 
@@ -166,6 +172,9 @@ def _opponent_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _unchanged(image: np.ndarray, what: str) -> np.ndarray:
     batch, single = as_batch(image, what)
     out = np.empty_like(batch, order="C")
-    for rows, piece in pieces(batch, what):
+
+    def work(rows: slice, piece: np.ndarray) -> None:
         out[rows] = piece
+
+    in_pieces(batch, what, work)
     return out[0] if single else out
