@@ -137,7 +137,7 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["classify", "{empty}"], "the folder holds no images"),
         (["stimuli", "photoz"], "the world 'shapes' has no stimulus set 'photoz'; it has photos"),
         (["stimuli", "photos", "--save", "{parent}"], "holds files already; name another folder"),
-        (["stimuli", "--world", "moon"], "no world 'moon'; there are shapes, full"),
+        (["stimuli", "--world", "moon"], "no world 'moon'; there are shapes, natural, full"),
         (["train", "shapes/unknown"], "no recipe for 'shapes/unknown'; known are shapes/pixel"),
         (["train", RESNET, "--out", "{folder}"], "holds something else than a trained model"),
         (["run", "nothing"], "no chapter 'nothing' in the book; there are: "),
