@@ -96,13 +96,14 @@ def answered(
     checked = 0
     for name in sets:
         try:
-            stimuli = at_hand[name] = world.stimuli(name, n)
+            at_hand[name] = world.stimuli(name, n)
         except GenclsError as error:
             if name not in world.sets:
                 raise
             missing[name] = str(error)
-            continue
-        for model in models:
+    answers: dict[tuple[str, str], pd.DataFrame] = {}
+    for model in models:  # one after another, so that each is opened once
+        for name, stimuli in at_hand.items():
             try:
                 scored = world.scores(stimuli, model, check=math.ceil(check / len(sets)), seed=seed)
             except GenclsError as error:
@@ -111,9 +112,10 @@ def answered(
                 lacking[model] = str(error)
                 continue
             checked += scored.checked
-            tables.append(world.trials(stimuli, model, scored, weighting))
+            answers[name, model] = world.trials(stimuli, model, scored, weighting)
             if origins.get(model) != "computed":
                 origins[model] = scored.origin
+    tables += [answers[name, model] for name in at_hand for model in models if (name, model) in answers]
     for name in sets if recorded else ():
         try:
             own = [*world.people(name).values(), *world.networks(name).values()]
