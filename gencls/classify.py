@@ -20,6 +20,7 @@ from gencls.models import zoo
 from gencls.stimuli.pictures import Picture, read_picture
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
+from gencls.stimuli.tiny_imagenet import NATURAL
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,7 @@ class Observer:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes it chooses among when none are named."""
-        if self.id.startswith("shapes/"):
-            return SHAPES
-        return tuple(getattr(self.model, "classes", cats.CATEGORIES))
+        return trained_on(self.id) or tuple(getattr(self.model, "classes", cats.CATEGORIES))
 
     def classify(
         self,
@@ -164,6 +163,11 @@ class Observer:
             if self.id.startswith("shapes/")
             else "",
         )
+
+
+def trained_on(model: str) -> tuple[str, ...]:
+    """The categories that a model of this project was trained on, by its id; empty for another's."""
+    return {"shapes": SHAPES, "natural": NATURAL}.get(model.partition("/")[0], ())
 
 
 def _picture(image: np.ndarray | str | Path | Picture, i: int) -> Picture:

@@ -227,10 +227,10 @@ def classify(
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
     if dry_run:
+        from gencls.classify import trained_on
         from gencls.likelihood import forecast
-        from gencls.stimuli.shapes import SHAPES
 
-        among = len(wanted or (SHAPES if model.startswith("shapes/") else CATEGORIES))
+        among = len(wanted or trained_on(model) or CATEGORIES)
         typer.echo("\n".join(f"{name}: {value}" for name, value in forecast.told(model, len(paths), among).items()))
         return
     opening = {
@@ -370,16 +370,20 @@ def _save(chosen: Any, folder: Path) -> Path:
 
 @app.command(epilog="Examples: `gencls train shapes/resnet`, `gencls train shapes/pixel@1` (another training seed)")
 def train(
-    model: Annotated[
-        str, typer.Argument(metavar="ID", help="A model of the shapes world; @1, @2, … name other seeds.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="ID", help="A model of this project; @1, @2, … name other seeds.")],
     out: Annotated[Path | None, typer.Option(help="The model's folder. [default: runs/weights/ID]")] = None,
     cache: Annotated[Path | None, typer.Option(help="Keep the training photos in this folder between runs.")] = None,
+    snapshots: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Keep this many classifiers along the training: after a half of its steps, a quarter, …"
+        ),
+    ] = 0,
 ) -> None:
     """Train a model again from its recipe; a run that was stopped goes on where it was."""
     from gencls.training.recipes import train as train_model
 
-    folder = train_model(model, (out or Path("runs", "weights", model)).resolve(), cache)
+    folder = train_model(model, (out or Path("runs", "weights", model)).resolve(), cache, snapshots=snapshots)
     typer.echo(folder)
 
 

@@ -21,7 +21,7 @@ from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, answers
 from gencls.stimuli import benchmark, illusions, manipulations, tiny_imagenet
 from gencls.stimuli.pictures import prepare
-from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.sets import StimulusSet, spread
 from gencls.stimuli.shapes import SETS, SHAPES, ShapesWorld
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records"
@@ -163,7 +163,7 @@ class World:
     ) -> int:
         from gencls.likelihood.scoring import TOLERANCE, differ
 
-        rows = np.unique(np.linspace(0, len(stimuli) - 1, min(n, len(stimuli))).astype(int))
+        rows = spread(len(stimuli), n)
         some = _score(stimuli[rows], model, plan, seed, prompt, None, "")
         difference = differ(some, old.isel(stimulus=rows))
         if not difference < TOLERANCE:
@@ -241,7 +241,7 @@ class Natural(World):
             found = self._recorded(name, str(error))
             if found is None:
                 raise
-            return found if n is None else found[_spread(len(found), n)]
+            return found if n is None else found[spread(len(found), n)]
 
     def _here(self, name: str, n: int | None) -> StimulusSet:
         if name in manipulations.NATURAL_LEVELS:
@@ -249,7 +249,7 @@ class Natural(World):
         if name == "photos":
             return tiny_imagenet.TinyImageNet().stimuli("photos", n)
         whole = self._ours(benchmark.stimuli(name))
-        chosen = whole if n is None else whole[_spread(len(whole), n)]
+        chosen = whole if n is None else whole[spread(len(whole), n)]
         side = tiny_imagenet.SIDE
         return StimulusSet(name, chosen.table, lambda i: prepare(chosen[i].image, side), self.categories)
 
@@ -294,11 +294,10 @@ class Natural(World):
 
     def _trials(self, name: str, observers: Literal["human", "networks"]) -> dict[str, pd.DataFrame]:
         """Recorded trials on the stimuli of this world; they saw 224 px and chose among 16 categories."""
-        if name not in REAL_SETS or self.stimuli(name).missing:
+        if name not in REAL_SETS or (stimuli := self.stimuli(name)).missing:
             return {}
-        shown = set(self.stimuli(name).table["name"])
         table = trials.load(name, observers)
-        part = table[table["stimulus"].isin(shown)]
+        part = table[table["stimulus"].isin(stimuli.table["name"])]
         part.attrs.update(table.attrs)
         return dict(_by_observer(part))
 
@@ -316,18 +315,13 @@ class Full(World):
         if name not in self.sets:
             return super().stimuli(name)
         whole = benchmark.stimuli(name)
-        return whole if n is None else whole[_spread(len(whole), n)]
+        return whole if n is None else whole[spread(len(whole), n)]
 
     def people(self, name: str) -> dict[str, pd.DataFrame]:
         return dict(_by_observer(trials.load(name, "human")))
 
     def networks(self, name: str) -> dict[str, pd.DataFrame]:
         return dict(_by_observer(trials.load(name, "networks"))) if name in trials.NETWORK_SETS else {}
-
-
-def _spread(size: int, n: int) -> np.ndarray:
-    """`n` rows spread over `size`, or all of them."""
-    return np.unique(np.linspace(0, size - 1, min(n, size)).astype(int))
 
 
 def _under_every_level(

@@ -13,7 +13,7 @@ from gencls import figures, metrics, trials
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
-from gencls.stimuli.sets import COLUMNS, StimulusSet
+from gencls.stimuli.sets import COLUMNS, StimulusSet, spread
 from gencls.worlds import NOISE_SEEDS, Scored, World, seeds_of
 
 #: A bootstrap for explorers, where hundreds of intervals are wanted at once.
@@ -74,8 +74,7 @@ class Seen:
         """`count` stimuli to be shown, spread over the set; none where the pictures are not here."""
         if self.stimuli.missing:
             return self.stimuli[:0]
-        rows = np.unique(np.linspace(0, len(self.stimuli) - 1, min(count, len(self.stimuli))).astype(int))
-        return self.stimuli[rows] if len(self.stimuli) else self.stimuli
+        return self.stimuli[spread(len(self.stimuli), count)]
 
     def note(self) -> str:
         """A sentence on who is not here and why."""

@@ -19,10 +19,9 @@ from gencls.models import zoo
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.discriminative import DiscriminativeModel, magnified
 from gencls.models.noise import noise
-from gencls.models.pixel import PatchClassifier
+from gencls.models.pixel import cosine_schedule
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.pixel import scheduler
 
 #: The captions of the chapter's trainings: the category alone.
 BARE = "{}"
@@ -86,30 +85,8 @@ def _split(
     return found, t, (2 * (alpha.double() / sigma.double()).log()).numpy()
 
 
-def classifier_scores(folder: Path, stimuli: StimulusSet, plan: Exhaustive, seed: int = 0) -> xr.Dataset:
-    """Minus the log-probabilities of a noise-conditional classifier, shaped as denoising errors are: stimulus × class × t × draw.
-
-    Stimuli are noised as they are for a generative model under the cosine schedule: same t, same noise.
-    """
-    network = PatchClassifier.from_pretrained(folder).eval()
-    alphas = scheduler("cosine").alphas_cumprod.double()
-    timestep = (torch.tensor(plan.t, dtype=torch.float64) * len(alphas)).round().long().clamp(0, len(alphas) - 1)
-    found = np.zeros((len(stimuli), len(stimuli.categories), len(timestep), 1), np.float32)
-    images = torch.from_numpy(stimuli.images()).permute(0, 3, 1, 2).float() / 127.5 - 1
-    for k, step in enumerate(timestep.tolist()):
-        draws = torch.stack([noise(seed, name, float(step), 0, (3, 32, 32)) for name in stimuli.table["name"]])
-        x_t = (alphas[step].sqrt() * images + (1 - alphas[step]).sqrt() * draws).float()
-        with torch.no_grad():
-            logits = network(x_t, torch.full((len(images),), step))
-        found[:, :, k, 0] = -logits.log_softmax(1).numpy()
-    log_snr = (alphas / (1 - alphas)).log()[timestep].numpy()
-    return _labelled(found, stimuli, timestep.numpy() / len(alphas), log_snr)
-
-
 def driver_scores(folder: Path, model: str, stimuli: StimulusSet, plan: Exhaustive) -> xr.Dataset:
     """Scores of any model of this chapter from its folder, generative or not."""
-    if (folder / "config.json").is_file() and "PatchClassifier" in (folder / "config.json").read_text():
-        return classifier_scores(folder, stimuli, plan)
     return score(zoo.open_folder(folder, model), stimuli, prompt=BARE, plan=plan, progress=False)
 
 
@@ -149,7 +126,7 @@ def features(
     mean of the categories' prompts; a ResNet's stages at every place of its map, averaged down to 4×4.
     """
     opened = zoo.open_model(model)
-    alphas = scheduler("cosine").alphas_cumprod.double()
+    alphas = cosine_schedule().alphas_cumprod.double()
     images = torch.from_numpy(stimuli.images()).permute(0, 3, 1, 2).float() / 127.5 - 1
     for t in levels:
         step = int(min(max(round(t * len(alphas)), 0), len(alphas) - 1))

@@ -24,7 +24,7 @@ from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, answers, exponential, weighted, weighting
 from gencls.metrics import Estimate
-from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.sets import StimulusSet, spread
 from gencls.worlds import RECORDS, SEEDS, World
 
 FOLDER = RECORDS / "shapes" / "drivers"
@@ -407,7 +407,7 @@ def check_octaves(world: World, model: str, n: int) -> int:
     from gencls.analyses.driver_scores import octaves
 
     old, shown = on_record(model, "octaves"), stimuli(world)
-    rows = np.unique(np.linspace(0, len(shown) - 1, min(n, len(shown))).astype(int))
+    rows = spread(len(shown), n)
     fresh = octaves(model, shown[rows], BAND_PLAN)["error"].values
     kept = old["error"].isel(stimulus=rows).values
     apart = float((np.abs(fresh - kept) / (np.abs(kept) + 1e-3 * np.abs(kept).max())).max())

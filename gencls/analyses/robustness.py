@@ -157,8 +157,9 @@ def by_condition(table: pd.DataFrame) -> pd.DataFrame:
 
 def ordered(set_name: str, conditions: Sequence[str] | Mapping[str, object]) -> list[str]:
     """Conditions in the order of the set's levels, from hardly to strongly manipulated; unknown ones last."""
-    levels = (manipulations.LEVELS, manipulations.SHAPES_LEVELS)
-    known = list(dict.fromkeys(c for table in levels for c in table.get(set_name, ())))
+    worlds = (manipulations.LEVELS, manipulations.SHAPES_LEVELS, manipulations.NATURAL_LEVELS)
+    whole = [list(table[set_name]) for table in worlds if set(conditions) <= set(table.get(set_name, ()))]
+    known = whole[0] if whole else [c for table in worlds for c in table.get(set_name, ())]
     return sorted(conditions, key=lambda c: known.index(c) if c in known else len(known))
 
 

@@ -17,7 +17,7 @@ _RECORD = 20_000
 def evaluations(kind: str, plan: Exhaustive, stimuli: int, classes: int) -> int:
     """Rows that the network is asked for: of a diffusion model one a stimulus, class, timestep and draw that the plan spends.
 
-    An autoregressive model needs one a stimulus and class, a classifier one a stimulus. A timestep without noise or image, which
+    An autoregressive model needs one a stimulus and class, a classifier one a stimulus, one of noised images one a timestep and draw, too. A timestep without noise or image, which
     some schedules have at their end, is left out by the run and counted here.
     """
     if kind == "diffusion":
@@ -26,12 +26,14 @@ def evaluations(kind: str, plan: Exhaustive, stimuli: int, classes: int) -> int:
             a_stimulus += len(rows) * plan.draws * alive
             alive = min(alive, keep or alive)
         return stimuli * a_stimulus
+    if kind == "noised":
+        return stimuli * plan.timesteps * plan.draws
     return stimuli * classes if kind == "autoregressive" else stimuli
 
 
 def record_bytes(kind: str, plan: Exhaustive, stimuli: int, classes: int) -> int:
     """About how large the record of these scores is, uncompressed; for an autoregressive model without its tokens, at least."""
-    cells = plan.timesteps * plan.draws if kind == "diffusion" else 1
+    cells = plan.timesteps * plan.draws if kind in ("diffusion", "noised") else 1
     return _RECORD + 4 * stimuli * classes * cells + 100 * stimuli
 
 

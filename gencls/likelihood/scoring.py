@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ def score(
     asking = model.ask(asked) if isinstance(model, Workers) else Loop(model, asked)
     told = asking.told
     bound = told.bound | {"model_digest": model_digest}
+    digests = stimuli.stimulus_digests()
     if record is not None and record.exists():
         old = records.read(record)
         for name, value in bound.items():
@@ -83,14 +84,12 @@ def score(
                 raise GenclsError(
                     f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
                 )
-        digests = stimuli.stimulus_digests()
         rows = [row for row in records.matching(old, bound, names, digests) if row is not None]
         if len(rows) == len(stimuli) and keys == names:
             return old.isel(stimulus=rows)
     folder = records.unfinished(record) if record is not None else unfinished
     work = records.Work(folder) if folder is not None else None
     values: list[np.ndarray | None] = [None] * len(stimuli)
-    digests = stimuli.stimulus_digests()
     tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
     files = [
         f"{tag}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
@@ -172,12 +171,12 @@ class Asking(Protocol):
         """The number of a chunk and its scores, n×classes×…, float32, in any order."""
 
 
-class Workers:
+@runtime_checkable
+class Workers(Protocol):
     """A model that is held elsewhere, once or more than once."""
 
     def ask(self, asked: Asked) -> Asking:
         """Make ready to score."""
-        raise NotImplementedError
 
 
 class Loop:
@@ -186,11 +185,11 @@ class Loop:
     def __init__(self, model: Model, asked: Asked) -> None:
         plan = asked.plan
         if isinstance(model, (DiffusionModel, NoisedClassifier)):
-            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, *_parts(asked))
+            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, asked)
         elif isinstance(model, AutoregressiveModel):
-            self._score = _Autoregressive(model, asked.classes, asked.prompt)
+            self._score = _Autoregressive(model, asked)
         else:
-            self._score = _Discriminative(model, asked.classes, asked.prompt, asked.seed)
+            self._score = _Discriminative(model, asked)
         noised = 0.0 if isinstance(model, DiffusionModel) else model.noise
         dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
         bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
@@ -210,27 +209,17 @@ class Loop:
             yield number, self.one(*chunk)
 
 
-def _parts(asked: Asked) -> tuple[Sequence[str], str, Exhaustive, int]:
-    return asked.classes, asked.prompt, asked.plan, asked.seed
-
-
 class _Diffusion:
     """Denoising errors of a few stimuli at a time, or what a classifier of noised images has in their place; the forward passes fill the model's budget."""
 
-    def __init__(
-        self,
-        model: DiffusionModel | NoisedClassifier,
-        classes: Sequence[str],
-        prompt: str,
-        plan: Exhaustive,
-        seed: int,
-    ) -> None:
-        self.model, self.plan, self.seed, self.classes = model, plan, seed, classes
+    def __init__(self, model: DiffusionModel | NoisedClassifier, asked: Asked) -> None:
+        self.model, self.seed, self.classes = model, asked.seed, asked.classes
+        self.plan = plan = asked.plan
         if isinstance(model, NoisedClassifier):
-            self.conditions = model.asked(classes)
+            self.conditions = model.asked(self.classes)
         else:
-            self.conditions = model.conditions(cats.prompts(classes, prompt))
-        self.chunk = max(1, model.budget // len(classes))
+            self.conditions = model.conditions(cats.prompts(self.classes, asked.prompt))
+        self.chunk = max(1, model.budget // len(self.classes))
         timestep, alpha, sigma = model.levels(plan.t)
         self.timestep = timestep.numpy()
         self.t = (
@@ -296,8 +285,8 @@ class _Autoregressive:
 
     chunk = 8
 
-    def __init__(self, model: AutoregressiveModel, classes: Sequence[str], prompt: str) -> None:
-        self.model, self.prompts = model, model.read(cats.prompts(classes, prompt))
+    def __init__(self, model: AutoregressiveModel, asked: Asked) -> None:
+        self.model, self.prompts = model, model.read(cats.prompts(asked.classes, asked.prompt))
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         return self.model.log_likelihoods(self.model.encode(images), self.prompts)
@@ -312,10 +301,8 @@ class _Discriminative:
 
     chunk = 64
 
-    def __init__(
-        self, model: DiscriminativeModel | ContrastiveModel, classes: Sequence[str], prompt: str, seed: int
-    ) -> None:
-        self.model, self.classes, self.prompt, self.seed = model, classes, prompt, seed
+    def __init__(self, model: DiscriminativeModel | ContrastiveModel, asked: Asked) -> None:
+        self.model, self.classes, self.prompt, self.seed = model, asked.classes, asked.prompt, asked.seed
         self.fitting = self.chunk
 
     def __call__(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gencls.errors import GenclsError
 from gencls.models.adapters import Adapter, Condition, adapter
 from gencls.models.memory import in_passes
+from gencls.models.noise import levels
 from gencls.models.numbers import choose
 from gencls.stimuli.pictures import prepare
 
@@ -106,9 +107,7 @@ class DiffusionModel:
         share = torch.tensor(list(t), dtype=torch.float64)
         if self.flow:
             return (share * self.steps).float(), (1 - share).float(), share.float()
-        timestep = (share * self.steps).round().long().clamp(0, self.steps - 1)
-        alpha_bar = self.pipeline.scheduler.alphas_cumprod.double()[timestep]
-        return timestep, alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float()
+        return levels(share.tolist(), self.pipeline.scheduler.alphas_cumprod)
 
     def denoised(self, x_t: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """x̂₀ from the network's prediction: epsilon (x_t − σε̂)/α, v αx_t − σv̂, sample itself, flow x_t − σv̂."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gencls.errors import GenclsError
 from gencls.models.labels import outputs_behind
-from gencls.models.pixel import PatchClassifier
+from gencls.models.noise import levels
+from gencls.models.pixel import PatchClassifier, cosine_schedule
 from gencls.stimuli.pictures import prepare
 
 
@@ -41,7 +42,7 @@ class NoisedClassifier:
                 f"{name}: {network.config.classes} outputs, but {len(self.labels)} labels in its config.json"
             )
         self.behind = outputs_behind(dict(enumerate(self.labels)), name)
-        self.alphas, self.steps = alphas_cumprod.double(), len(alphas_cumprod)
+        self.alphas, self.steps = alphas_cumprod, len(alphas_cumprod)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,11 +61,9 @@ class NoisedClassifier:
             "softmax over the labels" if self.behind is None else "mean of the softmax over the labels of each category"
         )
 
-    def levels(self, t: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+    def levels(self, t: Iterable[float]) -> tuple[Tensor, Tensor, Tensor]:
         """t in (0, 1) → (timestep, α, σ), as in `gencls.models.diffusion.DiffusionModel.levels`."""
-        share = torch.tensor(list(t), dtype=torch.float64)
-        timestep = (share * self.steps).round().long().clamp(0, self.steps - 1)
-        return timestep, self.alphas[timestep].sqrt().float(), (1 - self.alphas[timestep]).sqrt().float()
+        return levels(t, self.alphas)
 
     def encode(self, images: Sequence[np.ndarray]) -> Tensor:
         """H×W×3 uint8 images → n×3×s×s in [−1, 1]."""
@@ -97,6 +96,4 @@ class NoisedClassifier:
 
 def load_noised(folder: Path, name: str) -> NoisedClassifier:
     """A PatchClassifier's folder, as `gencls train natural/denoising-classifier` writes it; it was trained under the cosine schedule."""
-    from gencls.models.pixel import cosine_schedule
-
     return NoisedClassifier(PatchClassifier.from_pretrained(folder), name, cosine_schedule().alphas_cumprod)

@@ -104,7 +104,7 @@ class PatchClassifier(ModelMixin, ConfigMixin):
         heads: int = 2,
         depth: int = 4,
         classes: int = 16,
-        labels: list[str] | None = None,  # the outputs' names, where they are not the shapes
+        labels: list[str] | None = None,  # the outputs' names
     ) -> None:
         super().__init__()
         self.body = PatchTransformer(

@@ -30,6 +30,11 @@ class Stimulus:
     image: np.ndarray = field(repr=False, compare=False)
 
 
+def spread(size: int, n: int) -> np.ndarray:
+    """`n` row numbers spread evenly over `size`, the first and the last among them, or all of them."""
+    return np.unique(np.linspace(0, size - 1, min(n, size)).astype(int))
+
+
 def stimulus_digest(image: np.ndarray) -> str:
     """Sixteen digits of SHA-256 over an image's shape and pixels."""
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]

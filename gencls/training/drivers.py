@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Pool
-from gencls.training.loop import compiled, fit
+from gencls.training.loop import Snapshots, compiled, fit
 from gencls.training.pixel import scheduler
 
 #: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
@@ -105,6 +105,7 @@ def train_classifier(
     label: str,
     recipe: str,
     fast: bool = False,
+    snapshots: Snapshots | None = None,
 ) -> float:
     """Train on the classes of the very photos, timesteps and noise of a generator under the cosine schedule, by cross-entropy."""
     alphas = scheduler("cosine").alphas_cumprod
@@ -116,4 +117,6 @@ def train_classifier(
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(forward(x_t, timestep), labels)
 
-    return fit(network, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)
+    return fit(
+        network, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe, snapshots=snapshots
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from gencls.errors import GenclsError
 from gencls.models.numbers import training_dtype
 
 _CHECKPOINT_SECONDS = 60
+
+#: What is to be done along a training: number of steps → a function of the seconds spent.
+Snapshots = Mapping[int, Callable[[float], object]]
 
 
 def compiled(module: nn.Module) -> nn.Module:
@@ -41,6 +44,7 @@ def fit(
     averaging: float = 0.999,
     label: str = "",
     recipe: str = "",
+    snapshots: Snapshots | None = None,
 ) -> float:
     """Train `model` in place; its weights at the end are their exponential moving average.
 
@@ -50,6 +54,7 @@ def fit(
     steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
     checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
     recipe : what the run was given; GenclsError where the checkpoint is of another
+    snapshots : what to call after how many steps, with the seconds spent; the weights are then as they are, not averaged
 
     Returns
     -------
@@ -109,6 +114,8 @@ def fit(
             schedule.step()
             average.update_parameters(model)
             bar.update()
+            if snapshots and step + 1 in snapshots:
+                snapshots[step + 1](spent + time.monotonic() - start)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{value.item():.4f}")
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:

@@ -8,8 +8,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,28 @@ class Recipe:
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
+
+    @property
+    def natural(self) -> bool:
+        """Whether it learns from photographs."""
+        return isinstance(self.world, TinyImageNet)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of its images."""
+        return tiny_imagenet.SIDE if self.natural else 32
+
+    @property
+    def magnify(self) -> int:
+        """How often a ResNet is shown each pixel, each way: its first layers divide by four, which would leave nothing of a texture at 32 px."""
+        return 1 if self.natural else 2
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a classifier answers with: the shapes, or the fine classes by their WordNet ids."""
+        if isinstance(self.world, TinyImageNet):
+            return tuple(entry.wnid for entry in tiny_imagenet.classes(self.world.count))
+        return SHAPES
 
 
 _RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2))
@@ -85,68 +107,68 @@ def recipe(model: str) -> Recipe:
     return replace(RECIPES[name], seed=int(seed or 0))
 
 
-def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None = None) -> Path:
+def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None = None, snapshots: int = 0) -> Path:
     """Train a model and write its folder: an ordinary diffusers or transformers folder with a model card.
 
     A run that was killed is taken up again from its last checkpoint, `<out>.checkpoint`, by the same call. The folder
     stands there whole or not at all; GenclsError where `out` holds anything but an earlier model. `cache`: where the
-    training photos are kept between runs.
+    training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
+    its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
     from gencls.training.drivers import classifier, train_classifier, train_generator
-    from gencls.training.pixel import PHOTO_TEXTS, pipeline, train_pixel
-    from gencls.training.resnet import MAGNIFY, resnet, train_resnet
+    from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
+    from gencls.training.resnet import resnet, train_resnet
 
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = pool(plan.world, plan.photos, cache)
-    natural = isinstance(plan.world, TinyImageNet)
-    labels, side = _labels(plan), tiny_imagenet.SIDE if natural else 32
-    size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": side}
+    size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
     checkpoint = out.with_name(out.name + ".checkpoint")
     bound = json.dumps(asdict(plan))
     run = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
+
+    def snapshot(step: int, seconds: float) -> None:
+        _publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"))
+
+    along = {step: partial(snapshot, step) for step in (plan.steps // 2**k for k in range(1, snapshots + 1))}
     if plan.kind in ("pixel", "driver"):
-        depths: dict[str, Any] = {"trunk_depth": plan.depth[0], "text_depth": plan.depth[1]}
-        if natural:
-            depths["texts"] = PHOTO_TEXTS
-        saved = pipeline(plan.seed, **size, **depths, noise=plan.schedule)
+        trunk, text = plan.depth
+        texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=natural)
+        seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
-        saved = classifier(plan.seed, depth=sum(plan.depth), labels=labels, **size)
-        seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=natural)
+        saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+        seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=plan.natural, snapshots=along)
     else:
-        saved = resnet(plan.seed, plan.width, plan.depth, labels)
-        magnify = 1 if natural else MAGNIFY
-        seconds = train_resnet(saved, *run, noise=plan.noise, label=model, recipe=bound, magnify=magnify)
+        saved = resnet(plan.seed, plan.width, plan.depth, plan.labels)
+        seconds = train_resnet(
+            saved,
+            *run,
+            noise=plan.noise,
+            label=model,
+            recipe=bound,
+            magnify=plan.magnify,
+            fast=plan.natural,
+            snapshots=along,
+        )
     done = _publish(model, plan, saved, seconds, out)
     checkpoint.unlink(missing_ok=True)
     return done
 
 
-def _labels(plan: Recipe) -> tuple[str, ...]:
-    """What a classifier answers with: the shapes, or the fine classes by their WordNet ids."""
-    if isinstance(plan.world, TinyImageNet):
-        return tuple(entry.wnid for entry in tiny_imagenet.classes(plan.world.count))
-    return SHAPES
-
-
 def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
     """Write weights, preprocessing, temperature and card into a new folder, then put it in its place."""
-    from gencls.training.resnet import MAGNIFY
-
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
     if plan.kind == "resnet":
-        magnify = 1 if isinstance(plan.world, TinyImageNet) else MAGNIFY
-        pixels = (tiny_imagenet.SIDE if isinstance(plan.world, TinyImageNet) else 32) * magnify
-        side = {"height": pixels, "width": pixels}
-        half = {"size": side, "resample": 0, "magnify": magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
+        half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
     facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
     facts |= _examine(new, model, plan)
@@ -216,6 +238,3 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
     }
     table = "\n".join(f"| {k} | {v} |" for k, v in rows.items())
     return f"# {model}\n\nMade by `gencls train {model}`.\n\n| | |\n| --- | --- |\n{table}\n"
-
-
-Trainer = Callable[[str, Path], Path]

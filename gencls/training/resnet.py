@@ -16,11 +16,7 @@ from transformers import BitConfig, BitForImageClassification
 from gencls.models.discriminative import magnified
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Pool
-from gencls.training.loop import compiled, fit
-
-#: A ResNet's first layers divide an image by four, as suits 224 px. At 32 px that would leave nothing of a texture, so each
-#: pixel is shown to the network as 2×2.
-MAGNIFY = 2
+from gencls.training.loop import Snapshots, compiled, fit
 
 
 def resnet(
@@ -42,7 +38,7 @@ def resnet(
     )
 
 
-def logits(network: BitForImageClassification, images: Tensor, magnify: int = MAGNIFY) -> Tensor:
+def logits(network: BitForImageClassification, images: Tensor, magnify: int) -> Tensor:
     """Images n×3×s×s in [0, 1] (noised ones beyond it) → n×labels: magnified and scaled to (x − 0.5) / 0.5."""
     return network(magnified(images * 2 - 1, magnify)).logits.float()
 
@@ -64,10 +60,11 @@ def train_resnet(
     noise: tuple[float, float] | None = None,
     label: str = "resnet",
     recipe: str = "",
-    magnify: int = MAGNIFY,
+    magnify: int = 2,
     fast: bool = False,
+    snapshots: Snapshots | None = None,
 ) -> float:
-    """Train on labels by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`.
+    """Train on labels by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` as in `fit`.
 
     `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Noise comes before magnification.
     """
@@ -81,4 +78,4 @@ def train_resnet(
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
         return F.cross_entropy(logits(forward, images, magnify), labels)
 
-    return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label, recipe=recipe)
+    return fit(network, loss, steps, checkpoint, learning_rate=2e-3, label=label, recipe=recipe, snapshots=snapshots)

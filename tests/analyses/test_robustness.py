@@ -77,6 +77,7 @@ def test_equal_observers_do_not_differ() -> None:
 
 def test_conditions_stand_in_the_order_of_their_levels() -> None:
     assert robustness.ordered("high-pass", ["4.0", "inf", "14.0", "7.0"]) == ["inf", "14.0", "7.0", "4.0"]
+    assert robustness.ordered("high-pass", ["3.0", "10.0", "5.0"]) == ["10.0", "5.0", "3.0"]
     assert robustness.ordered("rotation", ["270", "0", "90"]) == ["0", "90", "270"]
 
 
