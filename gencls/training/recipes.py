@@ -40,6 +40,10 @@ class Recipe:
     patch: int = 8  # pixels a side of a transformer's patches
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
+    activation: str = "gelu"  # of a transformer: see `gencls.models.pixel.ACTIVATIONS`
+    sigma_data: float | None = None  # of a generator: see `gencls.models.pixel.PatchTransformer`
+    rate: float = 1e-3  # a generator's highest learning rate
+    most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
     @property
@@ -69,7 +73,10 @@ _RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2))
 _CONTROL = replace(_RESNET, steps=9000)
 _DRIVER = Recipe("driver", 4000, 32, width=128)
 _SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2))  # as many presentations
-_PHOTOGRAPHS = Recipe("pixel", 5000, 128, world=TinyImageNet(), width=320, patch=16, depth=(2, 4))
+_PHOTOGRAPHS = Recipe(
+    "pixel", 7500, 64, world=TinyImageNet(), width=320, depth=(3, 3), activation="relu2", sigma_data=0.5, most=8.0,
+    rate=1.5e-3,
+)  # fmt: skip
 _CLASSIFIER = replace(_PHOTOGRAPHS, kind="resnet", steps=2500, batch=64, width=128, depth=(2, 2, 2))
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
@@ -136,9 +143,10 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        size |= {"activation": plan.activation, "sigma_data": plan.sigma_data}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
+        seconds = train_pixel(saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
