@@ -14,16 +14,21 @@ import numpy as np
 import pandas as pd
 
 from gencls import figures, metrics
-from gencls.analyses import agreement
+from gencls.analyses import agreement, noise
 from gencls.analyses.bias import QUICK, Seen
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
+from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import REAL_SETS, RECORDS, World, open_world
 
 PEOPLE = RECORDS / "natural" / "people.csv"
 RESOLUTION = RECORDS / "natural" / "resolution.csv"
+NOISE = RECORDS / "natural" / "noise.csv"
+#: Shares of noise that the ResNets are tested with, 1 − γ.
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75)
+ABLATION = ("natural/resnet", "natural/resnet-noise")
 COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 #: Who learned to make images; who learned to tell them apart; and what stands between the two.
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
@@ -127,6 +132,14 @@ def reweighted(seen: Seen, photos: Seen, k: float, start: float) -> pd.DataFrame
 def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequence[float]) -> pd.DataFrame:
     """`reweighted` at every k and start."""
     return pd.concat([reweighted(seen, photos, k, start) for k in ks for start in starts], ignore_index=True)
+
+
+def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None = None) -> tuple[pd.DataFrame, str]:
+    """`gencls.analyses.noise.frame` of the world's two ResNets, and where it comes from: "computed" where stimuli and weights are here, else "record"."""
+    if world.stimuli("cue-conflict", 1).missing or not all(zoo.digest(model) for model in ABLATION):
+        table = pd.read_csv(NOISE) if NOISE.is_file() else noise.frame({})
+        return table[table["share"].isin(shares)].reset_index(drop=True), "record"
+    return noise.frame(noise.ablation(world, noise.classifiers(world, ABLATION), shares, n)), "computed"
 
 
 # -- people -----------------------------------------------------------------------------------------------------------
