@@ -29,7 +29,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "driver" or "noised-classifier"
+    kind: str  # "pixel", "resnet", "vit", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -41,6 +41,7 @@ class Recipe:
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
+    rate: float = 1e-3  # the highest learning rate
 
     @property
     def natural(self) -> bool:
@@ -65,12 +66,12 @@ class Recipe:
         return SHAPES
 
 
-_RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2))
+_RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2), rate=2e-3)
 _CONTROL = replace(_RESNET, steps=9000)
-_DRIVER = Recipe("driver", 4000, 32, width=128)
-_SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2))  # as many presentations
+_DRIVER = Recipe("driver", 4000, 32, width=128, rate=2e-3)
+_SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2), rate=2e-3)  # as many presentations
 _PHOTOGRAPHS = Recipe("pixel", 5000, 128, world=TinyImageNet(), width=320, patch=16, depth=(2, 4))
-_CLASSIFIER = replace(_PHOTOGRAPHS, kind="resnet", steps=2500, batch=64, width=128, depth=(2, 2, 2))
+_CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
 RECIPES: dict[str, Recipe] = {
@@ -93,7 +94,8 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
-    "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
+    "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
+    "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=256, depth=(5,), rate=1e-3),
 }
 
 
@@ -115,9 +117,9 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
+    from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
-    from gencls.training.resnet import resnet, train_resnet
 
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
@@ -143,13 +145,20 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
-        seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=plan.natural, snapshots=along)
+        seconds = train_classifier(
+            saved, *run, label=model, recipe=bound, rate=plan.rate, fast=plan.natural, snapshots=along
+        )
     else:
-        saved = resnet(plan.seed, plan.width, plan.depth, plan.labels)
-        seconds = train_resnet(
+        if plan.kind == "vit":
+            saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+        else:
+            groups = plan.width // 8 if plan.natural else None
+            saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
+        seconds = train_on_labels(
             saved,
             *run,
             noise=plan.noise,
+            rate=plan.rate,
             label=model,
             recipe=bound,
             magnify=plan.magnify,
@@ -166,7 +175,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
-    if plan.kind == "resnet":
+    if plan.kind in ("resnet", "vit"):
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
