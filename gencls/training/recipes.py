@@ -95,6 +95,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
+    "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=256, depth=(5,), rate=1e-3),
 }
 
@@ -118,6 +119,7 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
     from gencls.training.classifiers import resnet, train_on_labels, vit
+    from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
@@ -143,6 +145,9 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
+    elif plan.kind == "clip":
+        saved = clip(plan.seed, depth=sum(plan.depth), **size)
+        seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         seconds = train_classifier(
@@ -179,6 +184,12 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
+    if plan.kind == "clip":
+        from gencls.training.clip import processor
+
+        processor(plan.side).save_pretrained(new)
+    if plan.natural:
+        _halve(new)
     facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
     facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
@@ -187,6 +198,15 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         shutil.rmtree(out)
     new.rename(out)
     return out
+
+
+def _halve(folder: Path) -> None:
+    """Keep a folder's weights in half precision; whatever opens it computes in float32."""
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.rglob("*.safetensors"):
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in load_file(path).items()}
+        save_file(weights, path, {"format": "pt"})
 
 
 def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
@@ -199,7 +219,8 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
 
     loaded = open_folder(folder, model)
     driver = plan.kind == "driver"  # trained on the bare category
-    photos = plan.world.stimuli("photos", 128 if plan.kind in ("driver", "noised-classifier") else 256, split="dev")
+    few = {"driver": 128, "noised-classifier": 128, "pixel": 256}.get(plan.kind, None if plan.natural else 256)
+    photos = plan.world.stimuli("photos", few, split="dev")
     scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
     n = len(right)

@@ -30,7 +30,7 @@ TINY = {
 }
 NATURAL = {
     name: replace(RECIPES[f"natural/{name}"], steps=3, batch=4, width=64)
-    for name in ("pixel", "resnet-noise", "denoising-classifier")
+    for name in ("pixel", "resnet-noise", "vit", "clip", "denoising-classifier")
 }
 
 
@@ -41,7 +41,7 @@ def test_a_model_of_the_natural_world_answers_with_its_categories(name: str, tmp
     photos = TinyImageNet().stimuli(n=3, split="dev")
     scores = score(open_folder(folder, name), photos, plan=Exhaustive(2), progress=False)
     assert tuple(scores["class"].values) == tiny_imagenet.NATURAL
-    values = scores["log_probability" if name == "resnet-noise" else "error"]
+    values = scores["error" if name in ("pixel", "denoising-classifier") else "log_probability"]
     assert np.isfinite(values).all()
     assert (values.std("class") > 0).all()
     assert "Tiny-ImageNet" in (folder / "README.md").read_text()
