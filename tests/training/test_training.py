@@ -34,8 +34,16 @@ NATURAL = {
 }
 
 
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling a network takes longer than the few steps of a test."""
+    monkeypatch.setattr("torch._dynamo.config.disable", True)
+
+
 @pytest.mark.parametrize("name", NATURAL)
-def test_a_model_of_the_natural_world_answers_with_its_categories(name: str, tmp_path: Path, mirror: Path) -> None:
+def test_a_model_of_the_natural_world_answers_with_its_categories(
+    name: str, tmp_path: Path, mirror: Path, uncompiled: None
+) -> None:
     given = replace(NATURAL[name], width=16) if name == "resnet-noise" else NATURAL[name]
     folder = train(f"natural/{name}", tmp_path / "model", given=given)
     photos = TinyImageNet().stimuli(n=3, split="dev")
