@@ -36,6 +36,9 @@ COUNTS = {"photos": 160, "cue-conflict": 240, "silhouette": 160, "edge": 160, "t
 OOD_COUNT = 32
 #: … and of each kind of illusion.
 ILLUSION_COUNT = 48
+#: The same for the natural world: few noise levels, most of them where the paper's weighting looks.
+NATURAL_PLAN = Exhaustive(timesteps=8, warp=1.5)
+NATURAL_OOD_PLAN = Exhaustive(timesteps=5, warp=1.5)
 #: The real stimuli that the natural world shares with people, and how many photographs a condition it manipulates.
 REAL_SETS = ("cue-conflict", "edge", "silhouette")
 NATURAL_OOD_COUNT = 55
@@ -239,6 +242,13 @@ class Natural(World):
         "natural/clip",
     )
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Models along the trainings of others, `natural/resnet-750` after 750 steps, as far as their photographs are on record."""
+        found = (re.fullmatch(r"(.+)-(\d+)\.zarr\.zip", p.name) for p in (RECORDS / self.name / "photos").glob("*.zip"))
+        named = sorted((m[1], int(m[2])) for m in found if m and f"{self.name}/{m[1]}" in self.models)
+        return tuple(f"{self.name}/{family}-{steps}" for family, steps in named)
+
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name not in self.sets:
             return super().stimuli(name)
@@ -291,7 +301,7 @@ class Natural(World):
         return None
 
     def plan(self, name: str) -> Exhaustive:
-        return OOD_PLAN if name in manipulations.NATURAL_LEVELS else PLAN
+        return NATURAL_OOD_PLAN if name in manipulations.NATURAL_LEVELS else NATURAL_PLAN
 
     def people(self, name: str) -> dict[str, pd.DataFrame]:
         return self._trials(name, "human")
@@ -357,12 +367,10 @@ def _by_observer(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _kind(model: str) -> str:
     from gencls.models import zoo
 
-    folder = zoo.folder_of(model)
-    if folder:
+    if folder := zoo.folder_of(model):
         return zoo.kind(folder)
-    name = model.rpartition("/")[2].partition("@")[0]
-    known = {"pixel": "diffusion", "denoising-classifier": "noised", "clip": "contrastive"}
-    return known.get(name, "discriminative")
+    family = re.sub(r"[@-]\d+$", "", model)  # of another training seed, or of a moment along a training
+    return {entry.id: entry.kind for entry in zoo.ENTRIES}.get(family, "discriminative")
 
 
 def _score(

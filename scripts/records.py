@@ -1,8 +1,8 @@
-"""Make the shipped records of the shapes world: `python scripts/records.py MODEL…`, or (`--more`) those of other noise draws and in bfloat16,
-or (`--prompts`) those of the illusions under other prompts, or (`--set NAME`) those of one set.
+"""Make the shipped records of a model's world: `python scripts/records.py MODEL…`, or (`--set NAME`) those of one set, or, in the shapes world,
+(`--more`) those of other noise draws and in bfloat16 or (`--prompts`) those of the illusions under other prompts.
 
-Weights are taken from gencls/weights, those of other training seeds (`shapes/pixel@1`) from runs/weights, where
-`gencls train` leaves them. A record that is there already is made again only where something it hangs on has changed.
+Weights are taken from gencls/weights, those of other training seeds (`shapes/pixel@1`) and of moments along a training (`natural/resnet-750`)
+from runs/weights, where `gencls train` leaves them. A record that is there already is made again only where something it hangs on has changed.
 """
 
 from __future__ import annotations
@@ -15,34 +15,38 @@ from gencls.categories import PROMPT
 from gencls.likelihood.scoring import score
 from gencls.models.zoo import WEIGHTS, open_folder, weights_digest
 from gencls.stimuli import illusions
-from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, WEIGHTS_OF_SEEDS, record_name
+from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, WEIGHTS_OF_SEEDS, World, record_name
 
 
 def main(models: list[str], more: bool, prompts: bool, sets: list[str]) -> None:
-    world = gencls.world("shapes")
+    for model in models:
+        make(gencls.world(model.partition("/")[0]), model, more, prompts, sets)
+
+
+def make(world: World, model: str, more: bool, prompts: bool, sets: list[str]) -> None:
+    """The records of one model."""
     jobs = [(name, 0, "float32", PROMPT) for name in sets or world.sets]
     if more:
         jobs = [("cue-conflict", seed, "float32", PROMPT) for seed in NOISE_SEEDS if seed]
         jobs += [("cue-conflict", 0, "bfloat16", PROMPT)]
     if prompts:
         jobs = [(illusions.NAME, 0, "float32", prompt) for prompt in PROMPTS]
-    for model in models:
-        folder = next(f for f in (WEIGHTS / model, WEIGHTS_OF_SEEDS / model) if f.exists())
-        digest = weights_digest(folder)
-        for name, seed, dtype, prompt in jobs:
-            opened = open_folder(folder, model, dtype)
-            start = time.monotonic()
-            record = RECORDS / "shapes" / name / record_name(model, seed, dtype, prompt)
-            score(
-                opened,
-                world.stimuli(name),
-                plan=world.plan(name),
-                seed=seed,
-                prompt=prompt,
-                record=record,
-                model_digest=digest,
-            )
-            print(f"{model} on {name} ({prompt}): {time.monotonic() - start:.1f} s", flush=True)
+    folder = next(f for f in (WEIGHTS / model, WEIGHTS_OF_SEEDS / model) if f.exists())
+    digest = weights_digest(folder)
+    for name, seed, dtype, prompt in jobs:
+        opened = open_folder(folder, model, dtype)
+        start = time.monotonic()
+        record = RECORDS / world.name / name / record_name(model, seed, dtype, prompt)
+        score(
+            opened,
+            world.stimuli(name),
+            plan=world.plan(name),
+            seed=seed,
+            prompt=prompt,
+            record=record,
+            model_digest=digest,
+        )
+        print(f"{model} on {name} ({prompt}): {time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from gencls.results import Html, Number, Page
 
+#: How a claim's word begins in a world that cannot test it.
+UNTESTED = ("Not tested", "Cannot be tested")
 SOURCE = "Jaini, Clark & Geirhos 2024, arXiv 2309.16779"
 
 
@@ -26,6 +28,7 @@ class Claim:
     chapter : where this book measures it, empty where it cannot
     name : pattern of the names of that chapter's numbers that speak to it
     worlds : world → what a number measured there says about the claim, or why there is none
+    elsewhere : world → another chapter and pattern, where that world measures it on another page
     """
 
     key: str
@@ -34,6 +37,11 @@ class Claim:
     chapter: str
     name: str
     worlds: Mapping[str, str]
+    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def place(self, world: str) -> tuple[str, str]:
+        """The chapter that measures it in a world, and the pattern of its numbers' names."""
+        return self.elsewhere.get(world, (self.chapter, self.name))
 
 
 CLAIMS = (
@@ -45,8 +53,10 @@ CLAIMS = (
         r"shape bias$",
         {
             "shapes": "Other models and other stimuli than the paper's: whether shape wins, not whether its numbers hold.",
+            "natural": "The real stimuli at 64 pixels, models trained on the same photographs: whether generating makes the difference, among equals.",
             "full": "The paper's stimuli and people; of its models none is on this machine.",
         },
+        {"natural": ("photographs", r"shape bias$")},
     ),
     Claim(
         "OOD accuracy",
@@ -56,6 +66,7 @@ CLAIMS = (
         r"OOD accuracy$",
         {
             "shapes": "No person saw these drawings, so whether that is near people's cannot be tested; the two failures can.",
+            "natural": "Held-out photographs under the twelve manipulations; no person saw them at 64 pixels, so the two failures can be tested and nearness to people cannot.",
             "full": "People and their stimuli are the paper's; of its models none is on this machine.",
         },
     ),
@@ -67,8 +78,10 @@ CLAIMS = (
         r"(?:κ with the group|mean κ)$",
         {
             "shapes": "No person saw these drawings: only models can be compared with each other.",
+            "natural": "Mean κ with the ten people who saw the same cue-conflict stimuli, at 224 pixels; the ceiling is theirs with each other.",
             "full": "People's errors are here; of the paper's models none is on this machine.",
         },
+        {"natural": ("photographs", r"κ with people on cue-conflict$")},
     ),
     Claim(
         "illusions",
@@ -78,6 +91,7 @@ CLAIMS = (
         r"share, (\w+), both$",
         {
             "shapes": "Drawings with two right answers: the share of which a model puts both before all fourteen wrong ones. Nobody saw these drawings.",
+            "natural": "Not tested: no stimuli with two right answers at 64 pixels were shown.",
             "full": "Cannot be tested here: the paper shows that by drawing and by asking models that are not on this machine.",
         },
     ),
@@ -90,6 +104,7 @@ CLAIMS = (
         {
             "shapes": "Each octave of the error alone, under the paper's weighting: low octaves must go by shape, and the whole error as they do. "
             "The weighting itself favours low noise, which is another matter.",
+            "natural": "Not tested: cues are known exactly in the shapes world alone.",
             "full": "Cannot be tested here: it takes models trained in several ways on known cues.",
         },
     ),
@@ -101,14 +116,16 @@ CLAIMS = (
         r"shape bias (without noise|with noise at test)$",
         {
             "shapes": "A far smaller network on drawings, so a change by noise can be tested and the paper's numbers cannot.",
+            "natural": "A small ResNet on photographs, with the paper's noise and without, shown the real stimuli.",
             "full": "Cannot be tested here: it takes ImageNet and days of training.",
         },
+        {"natural": ("photographs", r"bias of the noise ablation$")},
     ),
 )
 
 
-def ledger(results: Mapping[str, Sequence[Number]]) -> pd.DataFrame:
-    """The claims' numbers: `name, observer, origin, value, low, high, n, chapter`, one row a number.
+def ledger(results: Mapping[str, Sequence[Number]], world: str = "shapes") -> pd.DataFrame:
+    """The claims' numbers in a world: `name, observer, origin, value, low, high, n, chapter`, one row a number.
 
     `results`: chapter → the numbers that its run left. The paper's numbers have the origin "reported". Of ours, seeds other
     than the default (`…@1`) stay in their chapter.
@@ -119,30 +136,52 @@ def ledger(results: Mapping[str, Sequence[Number]]) -> pd.DataFrame:
             {"name": claim.key, "observer": who, "origin": "reported", "value": value, "chapter": ""}
             for who, value in claim.reported.items()
         ]
-        for number in results.get(claim.chapter, ()):
-            if re.match(claim.name, number.name) and number.observer and "@" not in number.observer:
+        chapter, pattern = claim.place(world)
+        for number in results.get(chapter, ()):
+            if re.match(pattern, number.name) and number.observer and "@" not in number.observer:
                 if number.origin == "reported":
                     continue
                 own = {
                     "name": claim.key,
-                    "observer": _own(number, claim),
+                    "observer": _own(number, pattern),
                     "origin": number.origin,
                     "value": number.value,
                 }
-                rows.append(own | {"low": number.low, "high": number.high, "n": number.n, "chapter": claim.chapter})
+                rows.append(own | {"low": number.low, "high": number.high, "n": number.n, "chapter": chapter})
     table = pd.DataFrame(rows, columns=["name", "observer", "origin", "value", "low", "high", "n", "chapter"])
     return table.drop_duplicates(["name", "observer", "origin"], ignore_index=True)
 
 
-def _own(number: Number, claim: Claim) -> str:
+def _own(number: Number, pattern: str) -> str:
     """Who it is, with what the claim's pattern catches of the name where a chapter has several numbers of one observer."""
-    found = re.match(claim.name, number.name)
+    found = re.match(pattern, number.name)
     rest = (found[1] if found and found.re.groups else "").strip(" ,")
     return f"{number.observer} ({rest})" if rest else str(number.observer)
 
 
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The ledgers of several worlds as one: the paper's numbers stand in it once, and people of a world are named by it."""
+    parts = []
+    for i, (world, table) in enumerate(tables.items()):
+        ours = table["origin"] != "reported"
+        named = table["observer"].where(~(ours & (table["observer"] == "people")), f"people ({world})")
+        parts.append(table.assign(observer=named)[ours | (i == 0)])
+    found = pd.concat(parts, ignore_index=True)
+    order = {claim.key: i for i, claim in enumerate(CLAIMS)}
+    return found.sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def chapters(world: str) -> list[str]:
+    """The chapters that a world's ledger sums up."""
+    return list(dict.fromkeys(claim.place(world)[0] for claim in CLAIMS if claim.chapter))
+
+
 #: Pairs of our observers whose order a claim is about: claim, the one that should be higher, the other.
 PAIRS = (
+    ("shape bias", "natural/pixel", "natural/resnet"),
+    ("shape bias", "natural/latent", "natural/resnet"),
+    ("shape bias", "natural/ar", "natural/resnet"),
+    ("noise in training", "natural/resnet-noise", "natural/resnet"),
     ("shape bias", "shapes/pixel", "shapes/resnet"),
     ("noise in training", "shapes/resnet-noise (without noise)", "shapes/resnet (without noise)"),
     (
@@ -188,8 +227,9 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
         part = table[table["name"] == claim.key]
         theirs, ours = part[part["origin"] == "reported"], part[part["origin"] != "reported"]
         why = claim.worlds.get(world, "This world has no word on it.")
-        if claim.chapter and claim.chapter not in ran:
-            why = f"{why} The chapter `{claim.chapter}` has not been run for this world."
+        chapter, _ = claim.place(world)
+        if chapter and chapter not in ran and not why.startswith(UNTESTED):
+            why = f"{why} The chapter `{chapter}` has not been run for this world."
         cells = [claim.says, _listed(theirs) or "no single number", _listed(ours) or "not measured", why]
         rows.append("<tr>" + "".join(f"<td>{_marked(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(
@@ -197,7 +237,7 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
     )
     return Html(
         '<div class="gencls-scroll"><table class="table gencls-table">'
-        f"<caption>The paper's claims. Reported: {html.escape(SOURCE)}</caption>"
+        f"<caption>The paper's claims in the world {html.escape(world)}. Reported: {html.escape(SOURCE)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
         "table of the paper's claims: " + "; ".join(claim.says for claim in CLAIMS),
     )

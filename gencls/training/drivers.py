@@ -79,7 +79,13 @@ def train_generator(
 
 
 def classifier(
-    seed: int, width: int, patch_size: int = 8, side: int = 32, depth: int = 4, labels: Sequence[str] = SHAPES
+    seed: int,
+    width: int,
+    patch_size: int = 8,
+    side: int = 32,
+    depth: int = 4,
+    labels: Sequence[str] = SHAPES,
+    activation: str = "gelu",
 ) -> PatchClassifier:
     """The untrained noise-conditional classifier, its weights a function of the seed."""
     torch.manual_seed(seed)
@@ -91,6 +97,7 @@ def classifier(
         depth=depth,
         classes=len(labels),
         labels=list(labels),
+        activation=activation,
     )
 
 

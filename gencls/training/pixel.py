@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -68,8 +69,12 @@ def pipeline(
     noise: str = "cosine",
     side: int = 32,
     texts: Iterable[str] = SHAPE_TEXTS,
+    **network: Any,
 ) -> PixelPipeline:
-    """The untrained pipeline for images of `side` pixels, its weights a function of the seed; `noise` as in `scheduler`, `texts` as in `tokenizer`."""
+    """The untrained pipeline for images of `side` pixels, its weights a function of the seed.
+
+    `noise` as in `scheduler`, `texts` as in `tokenizer`; `network`: further settings of the PatchTransformer.
+    """
     torch.manual_seed(seed)
     words = tokenizer(texts)
     text = CLIPTextConfig(
@@ -85,7 +90,7 @@ def pipeline(
         text_encoder=encoder,
         transformer=PatchTransformer(
             sample_size=side, width=width, heads=width // 64, patch_size=patch_size, trunk_depth=trunk_depth,
-            text_depth=text_depth, text_width=96,
+            text_depth=text_depth, text_width=96, **network,
         ),
         scheduler=scheduler(noise),
     )  # fmt: skip
@@ -100,12 +105,16 @@ def train_pixel(
     checkpoint: Path,
     label: str = "shapes/pixel",
     recipe: str = "",
+    most: float = 2.0,
+    rate: float = 1e-3,
     fast: bool = False,
 ) -> float:
-    """Train text encoder and network together to predict x₀; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`.
+    """Train text encoder and network together to predict x₀; returns seconds.
+
+    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`.
 
     The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
-    beyond 2. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
+    beyond `most`. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
     of each step.
     """
     alphas = pipe.scheduler.alphas_cumprod
@@ -123,7 +132,7 @@ def train_pixel(
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
         text = pipe.encode_prompt(photos.captions(labels, generator))
         prediction = network(alpha * x0 + sigma * noise, timestep, text)
-        weight = (1 / (1 - alphas[timestep])).clamp(max=2.0)
+        weight = (1 / (1 - alphas[timestep])).clamp(max=most)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, loss, steps, checkpoint, learning_rate=1e-3, label=label, recipe=recipe)
+    return fit(model, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe)

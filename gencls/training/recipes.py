@@ -40,8 +40,11 @@ class Recipe:
     patch: int = 8  # pixels a side of a transformer's patches
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
-    loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
+    activation: str = "gelu"  # of a transformer: see `gencls.models.pixel.ACTIVATIONS`
+    sigma_data: float | None = None  # of a generator: see `gencls.models.pixel.PatchTransformer`
     rate: float = 1e-3  # the highest learning rate
+    most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
+    loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
     @property
     def natural(self) -> bool:
@@ -70,7 +73,10 @@ _RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2), rate=2e-3)
 _CONTROL = replace(_RESNET, steps=9000)
 _DRIVER = Recipe("driver", 4000, 32, width=128, rate=2e-3)
 _SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2), rate=2e-3)  # as many presentations
-_PHOTOGRAPHS = Recipe("pixel", 5000, 128, world=TinyImageNet(), width=320, patch=16, depth=(2, 4))
+_PHOTOGRAPHS = Recipe(
+    "pixel", 7500, 64, world=TinyImageNet(), width=320, depth=(3, 3), activation="relu2", sigma_data=0.5, most=8.0,
+    rate=1.5e-3,
+)  # fmt: skip
 _CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
@@ -96,7 +102,9 @@ RECIPES: dict[str, Recipe] = {
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
-    "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=256, depth=(5,), rate=1e-3),
+    "natural/denoising-classifier": replace(
+        _CLASSIFIER, kind="noised-classifier", steps=2400, width=256, depth=(5,), activation="relu2", rate=1e-3
+    ),
 }
 
 
@@ -140,16 +148,17 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        size |= {"activation": plan.activation, "sigma_data": plan.sigma_data}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
+        seconds = train_pixel(saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
         seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "noised-classifier":
-        saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+        saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(
             saved, *run, label=model, recipe=bound, rate=plan.rate, fast=plan.natural, snapshots=along
         )

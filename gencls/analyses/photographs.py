@@ -1,0 +1,241 @@
+"""The natural world's questions: all its models learned from the same photographs, and people saw the same stimuli.
+
+People's trials are not in the repository. What is computed from them (`people`) is on record in `PEOPLE`, one row a number, made by
+`scripts/natural_people.py`; where the trials are here, a page computes it again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from gencls import figures, metrics
+from gencls.analyses import agreement
+from gencls.analyses.bias import QUICK, Seen
+from gencls.errors import GenclsError
+from gencls.likelihood.weightings import Weighting, exponential
+from gencls.metrics import Bootstrap, Estimate
+from gencls.stimuli.sets import StimulusSet
+from gencls.worlds import REAL_SETS, RECORDS, World, open_world
+
+PEOPLE = RECORDS / "natural" / "people.csv"
+RESOLUTION = RECORDS / "natural" / "resolution.csv"
+COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
+#: Who learned to make images; who learned to tell them apart; and what stands between the two.
+GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
+DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
+BETWEEN = ("natural/denoising-classifier", "natural/clip")
+#: The mean κ of the people among themselves, the ceiling.
+CEILING = "people with each other"
+EACH_OTHER = "each other"
+#: κ with the group again, each person's answers outside the world's categories (and `na`) left out.
+WITHIN = "κ with people, answers outside left out"
+
+
+def families(seen: Seen) -> dict[str, list[str]]:
+    """Kind → the models of it that answered."""
+    kinds = {"generative": GENERATIVE, "discriminative": DISCRIMINATIVE, "between": BETWEEN}
+    return {kind: [m for m in models if m in seen.scored] for kind, models in kinds.items()}
+
+
+def told(trials: pd.DataFrame, bootstrap: Bootstrap = QUICK) -> dict[str, Estimate]:
+    """Shape bias under cue conflict, the same corrected for guessing, and the share of answers that follow either cue."""
+    bias = metrics.shape_bias(trials, None, bootstrap)
+    return {"shape bias": bias, "corrected for guessing": bias.corrected, "cue accuracy": bias.cue_accuracy}
+
+
+def differences(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Shape bias of each generative model less that of each other one, paired over stimuli, Holm-corrected as one family.
+
+    `observer, value, low, high, n, p, p_holm`, `observer` naming both.
+    """
+    kinds = families(seen)
+    trials = {m: seen.trials(m, by) for models in kinds.values() for m in models}
+    found = {
+        f"{a} − {b}": metrics.compare_shape_bias(trials[a], trials[b])
+        for a, b in itertools.product(kinds["generative"], [*kinds["discriminative"], *kinds["between"]])
+    }
+    corrected = metrics.holm({pair: e.p for pair, e in found.items()})
+    rows = figures.points(found)
+    return rows.assign(p=[found[o].p for o in rows["observer"]], p_holm=[corrected[o] for o in rows["observer"]])
+
+
+def verdict(differences: pd.DataFrame) -> str:
+    """What the corrected differences say of the claim, in words."""
+    if not len(differences):
+        return "No generative model of this world is here, so the claim cannot be tested."
+    sure = differences[differences["p_holm"] < 0.05]
+    above, below = sure[sure["value"] > 0], sure[sure["value"] < 0]
+    said = [
+        f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."
+    ]
+    for rows, how in ((above, "more"), (below, "less")):
+        said += [f"- {o.replace(' − ', f' is {how} shape-biased than ')}." for o in rows["observer"]]
+    return "\n".join([said[0], "", *said[1:]])
+
+
+def matched(world: World, seen: Seen, photos: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Shape bias against accuracy on held-out photographs, at the end of every training and at the moments on record along it.
+
+    `observer, model, accuracy, value, low, high, n`; `observer` is the family. A weak model's bias drifts to one half, so that biases are compared
+    at the same accuracy.
+    """
+    rows = []
+    moments = getattr(world, "moments", ())
+    for model in [*moments, *seen.models]:
+        family = model.rpartition("-")[0] if model in moments else model
+        if family not in seen.scored:
+            continue
+        tables = []
+        for of in (seen, photos):
+            scored = of.scored.get(model) or world.scores(of.stimuli, model)
+            tables.append(world.trials(of.stimuli, model, scored, by))
+        bias = figures.points({family: metrics.shape_bias(tables[0], None, QUICK)}, model=model)
+        rows.append(bias.assign(accuracy=float(metrics.accuracy(tables[1], None))))
+    columns = ["observer", "model", "accuracy", "value", "low", "high", "n"]
+    found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    return found.sort_values(["observer", "accuracy"], kind="stable")[columns].reset_index(drop=True)
+
+
+def at_accuracy(found: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Each other family's bias where its training had the model's accuracy, interpolated along `matched`: `observer, accuracy, value`.
+
+    A family whose trainings on record never were that accurate, or never that inaccurate, is left out.
+    """
+    own = found[found["model"] == model]
+    rows = []
+    for family, part in found.groupby("observer", sort=False) if len(own) else ():
+        accuracy, ends = float(own["accuracy"].iloc[0]), part["accuracy"]
+        if family != model and len(part) > 1 and ends.min() <= accuracy <= ends.max():
+            rows.append((family, accuracy, float(np.interp(accuracy, ends, part["value"]))))
+    return pd.DataFrame(rows, columns=["observer", "accuracy", "value"])
+
+
+def reweighted(seen: Seen, photos: Seen, k: float, start: float) -> pd.DataFrame:
+    """Shape bias and accuracy under exp(−kt) on start ≤ t ≤ 1: `measure, observer, value, low, high, n, k, start`."""
+    by = exponential(k).between(start, 1.0)
+    rows = []
+    for measure, of in (("shape bias", seen), ("accuracy on photographs", photos)):
+        function = metrics.shape_bias if of is seen else metrics.accuracy
+        found = {m: function(of.trials(m, by), bootstrap=QUICK) for m in of.models}
+        rows.append(figures.points(found, measure=measure, k=k, start=start))
+    return pd.concat(rows, ignore_index=True)
+
+
+def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequence[float]) -> pd.DataFrame:
+    """`reweighted` at every k and start."""
+    return pd.concat([reweighted(seen, photos, k, start) for k in ks for start in starts], ignore_index=True)
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+def people(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> tuple[pd.DataFrame, str]:
+    """What is computed from people's trials, and where it comes from: "computed" where they are here, else "record"."""
+    if world.people("cue-conflict"):
+        return computed(world, models, by), "computed"
+    if not PEOPLE.is_file():
+        raise GenclsError(f"{PEOPLE} is not there, and people's trials are not either; `gencls data fetch` gets them")
+    return pd.read_csv(PEOPLE, keep_default_na=False, na_values=["nan"]), "record"
+
+
+def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Accuracies, biases and κ of people, of recorded networks and of our models with people, on the sets that people saw; `COLUMNS`.
+
+    People saw 224 pixels and chose among 16 categories. Answers that are none of the world's eleven, and `na`, are wrong and neither cue; κ is
+    given a second time (`WITHIN`) with each person's such trials left out: the mean over people, and the range over them.
+    """
+    rows: list[pd.DataFrame] = []
+    for name in REAL_SETS:
+        observers = {**world.people(name), **world.networks(name)}
+        group = list(world.people(name))
+        stimuli = world.stimuli(name)
+        ours = {m: world.trials(stimuli, m, world.scores(stimuli, m), by) for m in models}
+        others = [*ours, *world.networks(name)]
+        observers |= ours
+        rows.append(_rows({(o, ""): metrics.accuracy(t, QUICK) for o, t in observers.items()}, "accuracy", name))
+        if name == "cue-conflict":
+            for measure in ("shape bias", "corrected for guessing", "cue accuracy"):
+                found = {(o, ""): told(t)[measure] for o, t in observers.items()}
+                rows.append(_rows(found, measure, name))
+        table = pd.concat(observers.values(), ignore_index=True)
+        near, tests = agreement.closeness(table, group, others)
+        rows.append(_rows({(CEILING if o == EACH_OTHER else o, ""): e for o, e in near.items()}, "κ with people", name))
+        pairs = metrics.pairwise_consistency(table)
+        with_people = pairs[pairs["observer_a"].isin(group) | pairs["observer_b"].isin(group)]
+        named = {"observer_a": "observer", "observer_b": "other"}
+        rows.append(with_people.rename(columns=named).assign(measure="κ", set=name)[COLUMNS])
+        of_ours = tests[tests["observer_a"].isin(ours) & tests["observer_b"].isin(ours)].rename(columns=named)
+        rows.append(of_ours.assign(measure="difference in κ", set=name, n=math.nan)[COLUMNS])
+        rows.append(
+            of_ours.assign(
+                measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan
+            )[COLUMNS]
+        )
+        inside = {o: t[t["object_response"].isin(world.categories)] for o, t in world.people(name).items()}
+        rows.append(_rows({(m, ""): _mean_kappa(ours[m], inside) for m in ours}, WITHIN, name))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _mean_kappa(ours: pd.DataFrame, group: Mapping[str, pd.DataFrame]) -> Estimate:
+    """Mean κ of a model with each person on what that person's table holds; `low` and `high` are the lowest and the highest."""
+    values = []
+    for table in group.values():
+        shared = ours[ours["stimulus"].isin(table["stimulus"])]
+        values.append(float(metrics.error_consistency(shared, table, None)))
+    return Estimate(float(np.mean(values)), min(values), max(values), len(values), WITHIN, "range over people")
+
+
+def _rows(found: Mapping[tuple[str, str], Estimate], measure: str, name: str) -> pd.DataFrame:
+    return figures.points(found, ["observer", "other"], measure=measure, set=name)[COLUMNS]
+
+
+def of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> pd.DataFrame:
+    """The rows of one measure and set, without the pairs."""
+    return table[(table["measure"] == measure) & (table["set"] == name) & (table["other"] == "")].reset_index(drop=True)
+
+
+def mean_of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> Estimate:
+    """The mean over people of one measure, with an interval over people where there are enough of them."""
+    rows = of_people(table, measure, name)
+    return metrics.mean_over_people([float(v) for v in rows.loc[rows["observer"].map(metrics.is_person), "value"]])
+
+
+# -- resolution -------------------------------------------------------------------------------------------------------
+
+
+def reduced(stimuli: StimulusSet, side: int) -> StimulusSet:
+    """The same stimuli, reduced to `side` pixels by an antialiasing filter and enlarged again to what they were."""
+    from PIL import Image
+
+    def image(i: int) -> np.ndarray:
+        whole = Image.fromarray(stimuli[i].image)
+        small = whole.resize((side, side), Image.Resampling.LANCZOS)
+        return np.asarray(small.resize(whole.size, Image.Resampling.BICUBIC))
+
+    return StimulusSet(f"{stimuli.name}-{side}px", stimuli.table, image, stimuli.categories)
+
+
+def by_resolution(model: str, sides: Sequence[int]) -> pd.DataFrame:
+    """Shape bias of a model of the world `full` at each resolution: `side, observer, value, low, high, n, origin`.
+
+    Computed where the stimuli are here, else from `RESOLUTION`; no row for what is on neither.
+    """
+    full = open_world("full")
+    try:
+        whole = full.stimuli("cue-conflict")
+    except GenclsError:
+        table = pd.read_csv(RESOLUTION) if RESOLUTION.is_file() else pd.DataFrame(columns=["side", "observer"])
+        return table[(table["observer"] == model) & table["side"].isin(sides)].assign(origin="record")
+    rows = [pd.DataFrame(columns=["side", "observer", "value", "low", "high", "n", "origin"])]
+    for side in sides:
+        shown = whole if side >= whole[0].image.shape[0] else reduced(whole, side)
+        scored = full.scores(shown, model)
+        trials = full.trials(shown, model, scored)
+        trials["set"] = whole.name
+        rows.append(figures.points({model: metrics.shape_bias(trials)}, side=side, origin=scored.origin))
+    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)

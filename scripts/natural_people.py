@@ -1,0 +1,30 @@
+"""Compute what the natural world's pages say of people and of resolution: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
+
+People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier.
+"""
+
+from __future__ import annotations
+
+import gencls
+from gencls.analyses import photographs
+from gencls.errors import GenclsError
+from gencls.worlds import REAL_SETS, World
+
+
+def scored(world: World, model: str) -> bool:
+    """Whether all the sets that people saw are on record for a model, or can be scored."""
+    try:
+        return all(world.scores(world.stimuli(name), model) for name in REAL_SETS)
+    except GenclsError:
+        return False
+
+
+if __name__ == "__main__":
+    natural = gencls.world("natural")
+    table = photographs.computed(natural, [m for m in natural.models if scored(natural, m)])
+    photographs.PEOPLE.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(photographs.PEOPLE, index=False, float_format="%.6g", na_rep="nan")
+    print(photographs.PEOPLE, len(table))
+    sides = photographs.by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32)).drop(columns="origin")
+    sides.to_csv(photographs.RESOLUTION, index=False, float_format="%.6g")
+    print(photographs.RESOLUTION, len(sides))

@@ -1,0 +1,105 @@
+"""What the page on the natural world's models computes, on answers that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gencls.analyses import ledger, photographs
+from gencls.analyses.bias import Seen
+from gencls.results import Number
+from gencls.stimuli.sets import StimulusSet
+from gencls.worlds import Natural, Scored
+
+CATEGORIES = Natural.categories
+PAIRS = [(a, b) for a in CATEGORIES for b in CATEGORIES if a != b]
+
+
+def stimuli(name: str) -> StimulusSet:
+    rows = [
+        {"name": f"{name}-{i}", "category": a, "condition": "0", "texture": b if name == "cue-conflict" else ""}
+        for i, (a, b) in enumerate(PAIRS)
+    ]
+    return StimulusSet(name, pd.DataFrame(rows), lambda i: np.zeros((8, 8, 3), np.uint8), CATEGORIES)
+
+
+def scored(of: StimulusSet, share: float, column: str = "category", instead: str = "texture") -> Scored:
+    """Log-probabilities of an observer that goes by one column for this share of the stimuli, in order, else by the other."""
+    values = np.full((len(of), len(CATEGORIES)), -5.0, np.float32)
+    for i, row in enumerate(of.table.to_dict("records")):
+        wrong = row[instead] or next(c for c in CATEGORIES if c != row["category"])
+        values[i, CATEGORIES.index(row[column] if i < share * len(of) else wrong)] = -0.1
+    return Scored(
+        xr.Dataset({"log_probability": (("stimulus", "class"), values)}, {"class": list(CATEGORIES)}), "record", 0
+    )
+
+
+class World(Natural):
+    """The natural world with three trainings, one of them looked at along the way."""
+
+    along = {"natural/resnet-10": (0.5, 0.2), "natural/resnet-20": (0.3, 0.6)}
+    moments = tuple(along)  # type: ignore[assignment]
+
+    def scores(self, of, model, **_):  # type: ignore[no-untyped-def, override]
+        bias, accuracy = self.along[model]
+        return scored(of, bias if of.name == "cue-conflict" else accuracy)
+
+
+@pytest.fixture
+def both() -> tuple[Seen, Seen]:
+    conflict, photos = stimuli("cue-conflict"), stimuli("photos")
+    shares = {"natural/pixel": (0.8, 0.4), "natural/resnet": (0.2, 0.9), "natural/clip": (0.75, 0.6)}
+    seen = {m: scored(conflict, b) for m, (b, _) in shares.items()}
+    right = {m: scored(photos, a) for m, (_, a) in shares.items()}
+    return Seen(World(), conflict, seen), Seen(World(), photos, right)
+
+
+def test_a_plain_difference_stands_and_a_small_one_does_not(both) -> None:  # type: ignore[no-untyped-def]
+    found = photographs.differences(both[0]).set_index("observer")
+    assert list(found.index) == ["natural/pixel − natural/resnet", "natural/pixel − natural/clip"]
+    assert found["value"].tolist() == pytest.approx([0.6, 0.05], abs=0.02)
+    assert found["p_holm"].iloc[0] < 0.05 and (found["p_holm"] >= found["p"]).all()
+    said = photographs.verdict(found.reset_index())
+    assert "natural/pixel is more shape-biased than natural/resnet" in said
+
+
+def test_biases_are_compared_at_the_same_accuracy(both) -> None:  # type: ignore[no-untyped-def]
+    seen, photos = both
+    curve = photographs.matched(seen.world, seen, photos)
+    own = curve[curve["observer"] == "natural/resnet"]
+    assert own["model"].tolist() == ["natural/resnet-10", "natural/resnet-20", "natural/resnet"]
+    assert own["accuracy"].tolist() == pytest.approx([0.2, 0.6, 0.9], abs=0.01)
+    at = photographs.at_accuracy(curve, "natural/pixel")
+    assert at["observer"].tolist() == ["natural/resnet"]  # clip was looked at once: there is nothing to go along
+    assert at["value"].iloc[0] == pytest.approx(0.4, abs=0.01)  # half way from 0.5 at 0.2 to 0.3 at 0.6
+    assert photographs.at_accuracy(curve.iloc[:0], "natural/pixel").empty
+
+
+def test_an_explorer_moves_bias_and_accuracy_together(both) -> None:  # type: ignore[no-untyped-def]
+    rows = photographs.explorer_table(*both, ks=(0, 7), starts=(0.0,))
+    assert set(rows["measure"]) == {"shape bias", "accuracy on photographs"}
+    assert len(rows) == 2 * 2 * 3  # measures × k × observers
+
+
+def test_a_reduced_stimulus_keeps_its_size_and_loses_its_detail() -> None:
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    one = StimulusSet("photos", stimuli("photos").table[:1], lambda i: fine, CATEGORIES)
+    small = photographs.reduced(one, 8)
+    assert small[0].image.shape == fine.shape
+    assert small[0].image.std() < 0.4 * fine.std() and abs(small[0].image.mean() - fine.mean()) < 2
+    assert small.name != one.name  # another set on record
+
+
+def test_the_ledger_takes_each_world_from_its_own_page() -> None:
+    numbers = [Number("shape bias", 0.6, 0.5, 0.7, 500, o, "record") for o in ("natural/pixel", "people")]
+    numbers += [Number("bias of the noise ablation", 0.5, 0.4, 0.6, 500, "natural/resnet-noise", "record")]
+    natural = ledger.ledger({"photographs": numbers}, "natural")
+    shapes = ledger.ledger({"shape_bias": [Number("shape bias", 0.4, 0.3, 0.5, 240, "shapes/pixel", "record")]})
+    both = ledger.together({"shapes": shapes, "natural": natural})
+    ours = both[both["origin"] != "reported"]
+    assert ours["observer"].tolist() == ["shapes/pixel", "natural/pixel", "people (natural)", "natural/resnet-noise"]
+    assert (both["observer"] == "Imagen").sum() == 1  # the paper's numbers stand in it once
+    assert "photographs" in ledger.chapters("natural") and "drivers" in ledger.chapters("shapes")
