@@ -70,9 +70,7 @@ def verdict(differences: pd.DataFrame) -> str:
         return "No generative model of this world is here, so the claim cannot be tested."
     sure = differences[differences["p_holm"] < 0.05]
     above, below = sure[sure["value"] > 0], sure[sure["value"] < 0]
-    said = [
-        f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."
-    ]
+    said = [f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."]
     for rows, how in ((above, "more"), (below, "less")):
         said += [f"- {o.replace(' − ', f' is {how} shape-biased than ')}." for o in rows["observer"]]
     return "\n".join([said[0], "", *said[1:]])
@@ -171,11 +169,7 @@ def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t
         rows.append(with_people.rename(columns=named).assign(measure="κ", set=name)[COLUMNS])
         of_ours = tests[tests["observer_a"].isin(ours) & tests["observer_b"].isin(ours)].rename(columns=named)
         rows.append(of_ours.assign(measure="difference in κ", set=name, n=math.nan)[COLUMNS])
-        rows.append(
-            of_ours.assign(
-                measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan
-            )[COLUMNS]
-        )
+        rows.append(of_ours.assign(measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan)[COLUMNS])
         inside = {o: t[t["object_response"].isin(world.categories)] for o, t in world.people(name).items()}
         rows.append(_rows({(m, ""): _mean_kappa(ours[m], inside) for m in ours}, WITHIN, name))
     return pd.concat(rows, ignore_index=True)

@@ -31,9 +31,7 @@ def scored(of: StimulusSet, share: float, column: str = "category", instead: str
     for i, row in enumerate(of.table.to_dict("records")):
         wrong = row[instead] or next(c for c in CATEGORIES if c != row["category"])
         values[i, CATEGORIES.index(row[column] if i < share * len(of) else wrong)] = -0.1
-    return Scored(
-        xr.Dataset({"log_probability": (("stimulus", "class"), values)}, {"class": list(CATEGORIES)}), "record", 0
-    )
+    return Scored(xr.Dataset({"log_probability": (("stimulus", "class"), values)}, {"class": list(CATEGORIES)}), "record", 0)
 
 
 class World(Natural):
