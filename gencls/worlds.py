@@ -233,7 +233,14 @@ class Natural(World):
     name = "natural"
     categories = tiny_imagenet.NATURAL
     sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
-    models = ("natural/pixel", "natural/denoising-classifier", "natural/resnet", "natural/resnet-noise")
+    models = (
+        "natural/pixel",
+        "natural/denoising-classifier",
+        "natural/resnet",
+        "natural/resnet-noise",
+        "natural/vit",
+        "natural/clip",
+    )
 
     @property
     def moments(self) -> tuple[str, ...]:

@@ -84,9 +84,9 @@ def train_two(
     from torch.nn import functional as F
 
     from gencls.models.discriminative import DiscriminativeModel
+    from gencls.training.classifiers import add_noise, logits, resnet
     from gencls.training.data import Photos
     from gencls.training.loop import fit
-    from gencls.training.resnet import add_noise, logits, resnet
 
     pool = Photos(world.painter, photos or min(4096, steps * batch))
     made = {}

@@ -53,6 +53,8 @@ ENTRIES = (
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
+    Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
+    Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",

@@ -79,7 +79,13 @@ def train_generator(
 
 
 def classifier(
-    seed: int, width: int, patch_size: int = 8, side: int = 32, depth: int = 4, labels: Sequence[str] = SHAPES
+    seed: int,
+    width: int,
+    patch_size: int = 8,
+    side: int = 32,
+    depth: int = 4,
+    labels: Sequence[str] = SHAPES,
+    activation: str = "gelu",
 ) -> PatchClassifier:
     """The untrained noise-conditional classifier, its weights a function of the seed."""
     torch.manual_seed(seed)
@@ -91,6 +97,7 @@ def classifier(
         depth=depth,
         classes=len(labels),
         labels=list(labels),
+        activation=activation,
     )
 
 
@@ -104,10 +111,11 @@ def train_classifier(
     *,
     label: str,
     recipe: str,
+    rate: float = LEARNING_RATE,
     fast: bool = False,
     snapshots: Snapshots | None = None,
 ) -> float:
-    """Train on the classes of the very photos, timesteps and noise of a generator under the cosine schedule, by cross-entropy."""
+    """Train on the classes of the very photos, timesteps and noise of a generator under the cosine schedule, by cross-entropy. `rate`: the highest learning rate."""
     alphas = scheduler("cosine").alphas_cumprod
     forward = compiled(network) if fast else network
 
@@ -117,6 +125,4 @@ def train_classifier(
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(forward(x_t, timestep), labels)
 
-    return fit(
-        network, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe, snapshots=snapshots
-    )
+    return fit(network, value, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)

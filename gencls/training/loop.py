@@ -60,7 +60,9 @@ def fit(
     -------
     seconds spent, those before an interruption included
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
+    )
     warm_up = max(1, steps // 20)
 
     def rate(step: int) -> float:

@@ -29,7 +29,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "driver" or "noised-classifier"
+    kind: str  # "pixel", "resnet", "vit", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -42,7 +42,7 @@ class Recipe:
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     activation: str = "gelu"  # of a transformer: see `gencls.models.pixel.ACTIVATIONS`
     sigma_data: float | None = None  # of a generator: see `gencls.models.pixel.PatchTransformer`
-    rate: float = 1e-3  # a generator's highest learning rate
+    rate: float = 1e-3  # the highest learning rate
     most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
@@ -69,15 +69,15 @@ class Recipe:
         return SHAPES
 
 
-_RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2))
+_RESNET = Recipe("resnet", 24_000, 32, width=64, depth=(2, 2, 2), rate=2e-3)
 _CONTROL = replace(_RESNET, steps=9000)
-_DRIVER = Recipe("driver", 4000, 32, width=128)
-_SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2))  # as many presentations
+_DRIVER = Recipe("driver", 4000, 32, width=128, rate=2e-3)
+_SMALL = Recipe("resnet", 4000, 32, width=32, depth=(2, 2, 2), rate=2e-3)  # as many presentations
 _PHOTOGRAPHS = Recipe(
     "pixel", 7500, 64, world=TinyImageNet(), width=320, depth=(3, 3), activation="relu2", sigma_data=0.5, most=8.0,
     rate=1.5e-3,
 )  # fmt: skip
-_CLASSIFIER = replace(_PHOTOGRAPHS, kind="resnet", steps=2500, batch=64, width=128, depth=(2, 2, 2))
+_CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
 RECIPES: dict[str, Recipe] = {
@@ -100,7 +100,11 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
-    "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
+    "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
+    "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
+    "natural/denoising-classifier": replace(
+        _CLASSIFIER, kind="noised-classifier", steps=2400, width=256, depth=(5,), activation="relu2", rate=1e-3
+    ),
 }
 
 
@@ -122,9 +126,10 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
+    from gencls.training.classifiers import resnet, train_on_labels, vit
+    from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
-    from gencls.training.resnet import resnet, train_resnet
 
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
@@ -149,15 +154,25 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         seconds = train_pixel(saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
+    elif plan.kind == "clip":
+        saved = clip(plan.seed, depth=sum(plan.depth), **size)
+        seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "noised-classifier":
-        saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
-        seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=plan.natural, snapshots=along)
+        saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
+        seconds = train_classifier(
+            saved, *run, label=model, recipe=bound, rate=plan.rate, fast=plan.natural, snapshots=along
+        )
     else:
-        saved = resnet(plan.seed, plan.width, plan.depth, plan.labels)
-        seconds = train_resnet(
+        if plan.kind == "vit":
+            saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+        else:
+            groups = plan.width // 8 if plan.natural else None
+            saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
+        seconds = train_on_labels(
             saved,
             *run,
             noise=plan.noise,
+            rate=plan.rate,
             label=model,
             recipe=bound,
             magnify=plan.magnify,
@@ -174,10 +189,16 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
-    if plan.kind == "resnet":
+    if plan.kind in ("resnet", "vit"):
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
+    if plan.kind == "clip":
+        from gencls.training.clip import processor
+
+        processor(plan.side).save_pretrained(new)
+    if plan.natural:
+        _halve(new)
     facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
     facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
@@ -186,6 +207,15 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         shutil.rmtree(out)
     new.rename(out)
     return out
+
+
+def _halve(folder: Path) -> None:
+    """Keep a folder's weights in half precision; whatever opens it computes in float32."""
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.rglob("*.safetensors"):
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in load_file(path).items()}
+        save_file(weights, path, {"format": "pt"})
 
 
 def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
@@ -198,7 +228,8 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
 
     loaded = open_folder(folder, model)
     driver = plan.kind == "driver"  # trained on the bare category
-    photos = plan.world.stimuli("photos", 128 if plan.kind in ("driver", "noised-classifier") else 256, split="dev")
+    few = {"driver": 128, "noised-classifier": 128, "pixel": 256}.get(plan.kind, None if plan.natural else 256)
+    photos = plan.world.stimuli("photos", few, split="dev")
     scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
     n = len(right)

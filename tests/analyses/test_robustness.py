@@ -139,7 +139,7 @@ def test_noise_alone_leaves_nothing_to_see() -> None:
     """At a share of 1 the image is gone: another image with the same name gets the same answer."""
     torch = pytest.importorskip("torch")
     from gencls.models.discriminative import DiscriminativeModel
-    from gencls.training.resnet import resnet
+    from gencls.training.classifiers import resnet
 
     model = noise.noised(DiscriminativeModel(resnet(0, 16), "net", open_world("shapes").categories, 32), 1.0)
     draws = torch.randn(1, 3, 32, 32)

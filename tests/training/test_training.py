@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from gencls.categories import prompts
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.scoring import score
@@ -18,7 +23,9 @@ from gencls.models.zoo import open_folder
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training import loop, recipes
-from gencls.training.recipes import RECIPES, recipe, train
+from gencls.training.clip import processor
+from gencls.training.data import Photographs
+from gencls.training.recipes import RECIPES, Recipe, recipe, train
 
 TINY = {
     "shapes/resnet": replace(RECIPES["shapes/resnet"], steps=12, batch=8, width=16, photos=64),
@@ -29,22 +36,114 @@ TINY = {
     ),
 }
 NATURAL = {
-    name: replace(RECIPES[f"natural/{name}"], steps=3, batch=4, width=64)
-    for name in ("pixel", "resnet-noise", "denoising-classifier")
+    name: replace(RECIPES[f"natural/{name}"], steps=4, batch=4, width=64, depth=depth)
+    for name, depth in {
+        "pixel": (1, 1),
+        "resnet": (1, 1),
+        "resnet-noise": (1, 1),
+        "vit": (1,),
+        "clip": (1,),
+        "denoising-classifier": (1,),
+    }.items()
 }
 
 
+@cache
+def _photographs() -> Photographs:
+    return Photographs(TinyImageNet())
+
+
+@pytest.fixture
+def quick(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photographs are read once for all tests, and networks not compiled, which takes longer than a few steps."""
+    monkeypatch.setattr(recipes, "pool", lambda *_: _photographs())
+    monkeypatch.setattr(loop.shutil, "which", lambda _: None)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """Every weight in a model's folder."""
+    return {f"{p.relative_to(folder)} {n}": w for p in folder.rglob("*.safetensors") for n, w in load_file(p).items()}
+
+
 @pytest.mark.parametrize("name", NATURAL)
-def test_a_model_of_the_natural_world_answers_with_its_categories(name: str, tmp_path: Path, mirror: Path) -> None:
-    given = replace(NATURAL[name], width=16) if name == "resnet-noise" else NATURAL[name]
-    folder = train(f"natural/{name}", tmp_path / "model", given=given)
+def test_a_model_of_the_natural_world_answers_with_its_categories(name: str, tmp_path: Path, quick: None) -> None:
+    folder = train(f"natural/{name}", tmp_path / "model", given=NATURAL[name])
+    assert {w.dtype for w in weights(folder).values()} - {torch.int64} == {torch.float16}
     photos = TinyImageNet().stimuli(n=3, split="dev")
     scores = score(open_folder(folder, name), photos, plan=Exhaustive(2), progress=False)
     assert tuple(scores["class"].values) == tiny_imagenet.NATURAL
-    values = scores["log_probability" if name == "resnet-noise" else "error"]
+    values = scores["error" if name in ("pixel", "denoising-classifier") else "log_probability"]
     assert np.isfinite(values).all()
     assert (values.std("class") > 0).all()
     assert "Tiny-ImageNet" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "clip", "denoising-classifier"])
+def test_a_killed_training_on_photographs_ends_in_the_same_weights_and_the_folder_answers_as_they_do(
+    name: str, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is kept along the way opens like the model, and changes nothing of it."""
+    made, publish, shown = [], recipes._publish, TinyImageNet().stimuli(n=6, split="dev")
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(TinyImageNet, "stimuli", lambda self, *_, **__: shown)
+
+    def kept(model: str, plan: Recipe, saved: Any, *others: Any) -> Path:
+        made.append(saved)
+        return publish(model, plan, saved, *others)
+
+    monkeypatch.setattr(recipes, "_publish", kept)
+    given, along = NATURAL[name], {} if name == "clip" else {"snapshots": 1}
+    whole = train(f"natural/{name}", tmp_path / "whole", given=given)
+    network = made[-1]
+    batches = _photographs().batch
+    drawn: list[int] = []
+
+    def killed(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn.append(size)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return batches(size, generator)
+
+    monkeypatch.setattr(_photographs(), "batch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(f"natural/{name}", tmp_path / "killed", given=given, **along)
+    again = train(f"natural/{name}", tmp_path / "killed", given=given, **along)
+    assert len(drawn) == given.steps + 1  # nothing was learnt twice
+    first, second = weights(whole), weights(again)
+    assert first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+    if along:
+        before = weights(tmp_path / f"killed-{given.steps // 2}")
+        assert before.keys() == first.keys() and any(not torch.equal(before[n], first[n]) for n in first)
+        open_folder(tmp_path / f"killed-{given.steps // 2}", name)
+
+    model = open_folder(whole, name)
+    pictures = [stimulus.image for stimulus in shown]
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        if name == "denoising-classifier":
+            t = torch.full((len(x),), 300)
+            found, expected = model.network(x, t), network(x, t)
+        elif name == "clip":
+            found = model.logits(pictures, prompts(tiny_imagenet.NATURAL))
+            words = processor(64).tokenizer(prompts(tiny_imagenet.NATURAL), padding=True, return_tensors="pt")
+            expected = network(**words, pixel_values=x).logits_per_image
+        else:
+            found, expected = model.logits(pictures), network(x).logits
+    torch.testing.assert_close(found.float(), expected.float(), rtol=1e-2, atol=1e-2 * float(expected.std()))
+
+
+def test_captions_of_the_same_text_are_positives_and_different_ones_give_clips_own_loss() -> None:
+    from gencls.training.clip import contrast
+
+    images, texts = (F.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(i))) for i in (0, 1))
+    scale, each = torch.tensor(5.0), torch.arange(4)
+    logits = 5 * images @ texts.T
+    expected = (F.cross_entropy(logits, each) + F.cross_entropy(logits.T, each)) / 2
+    assert torch.allclose(contrast(images, texts, scale, torch.eye(4)), expected)
+    texts = texts[[0, 0, 2, 3]]
+    same = (torch.tensor([0, 0, 2, 3])[:, None] == torch.tensor([0, 0, 2, 3])).float()
+    swapped = contrast(images[[1, 0, 2, 3]], texts, scale, same)
+    assert torch.allclose(contrast(images, texts, scale, same), swapped)  # which of the two has which does not matter
 
 
 def _run(checkpoint: Path, stop: int | None) -> dict[str, Tensor]:
