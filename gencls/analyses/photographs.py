@@ -21,6 +21,7 @@ from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
 from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.tiny_imagenet import SIDE
 from gencls.worlds import REAL_SETS, RECORDS, World, open_world
 
 PEOPLE = RECORDS / "natural" / "people.csv"
@@ -75,7 +76,9 @@ def verdict(differences: pd.DataFrame) -> str:
         return "No generative model of this world is here, so the claim cannot be tested."
     sure = differences[differences["p_holm"] < 0.05]
     above, below = sure[sure["value"] > 0], sure[sure["value"] < 0]
-    said = [f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."]
+    said = [
+        f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."
+    ]
     for rows, how in ((above, "more"), (below, "less")):
         said += [f"- {o.replace(' − ', f' is {how} shape-biased than ')}." for o in rows["observer"]]
     return "\n".join([said[0], "", *said[1:]])
@@ -182,7 +185,11 @@ def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t
         rows.append(with_people.rename(columns=named).assign(measure="κ", set=name)[COLUMNS])
         of_ours = tests[tests["observer_a"].isin(ours) & tests["observer_b"].isin(ours)].rename(columns=named)
         rows.append(of_ours.assign(measure="difference in κ", set=name, n=math.nan)[COLUMNS])
-        rows.append(of_ours.assign(measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan)[COLUMNS])
+        rows.append(
+            of_ours.assign(
+                measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan
+            )[COLUMNS]
+        )
         inside = {o: t[t["object_response"].isin(world.categories)] for o, t in world.people(name).items()}
         rows.append(_rows({(m, ""): _mean_kappa(ours[m], inside) for m in ours}, WITHIN, name))
     return pd.concat(rows, ignore_index=True)
@@ -225,6 +232,17 @@ def reduced(stimuli: StimulusSet, side: int) -> StimulusSet:
         return np.asarray(small.resize(whole.size, Image.Resampling.BICUBIC))
 
     return StimulusSet(f"{stimuli.name}-{side}px", stimuli.table, image, stimuli.categories)
+
+
+def trained_at(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Shape bias of the families that were trained at another resolution too: `side, observer, value, low, high, n`, the same stimuli reduced to each."""
+    rows = [pd.DataFrame(columns=["side", "observer", "value", "low", "high", "n"])]
+    for small in [m for m in seen.scored if m.endswith("32") and m.removesuffix("32") in seen.scored]:
+        for model, side in ((small.removesuffix("32"), SIDE), (small, 32)):
+            rows.append(
+                figures.points({small.removesuffix("32"): metrics.shape_bias(seen.trials(model, by))}, side=side)
+            )
+    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)
 
 
 def by_resolution(model: str, sides: Sequence[int]) -> pd.DataFrame:

@@ -38,6 +38,7 @@ class Recipe:
     noise: tuple[float, float] | None = None  # range of γ, for a ResNet
     photos: int = POOL
     patch: int = 8  # pixels a side of a transformer's patches
+    pixels: int = tiny_imagenet.SIDE  # a side of the photographs, where they are reduced
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     activation: str = "gelu"  # of a transformer: see `gencls.models.pixel.ACTIVATIONS`
@@ -54,12 +55,12 @@ class Recipe:
     @property
     def side(self) -> int:
         """Pixels a side of its images."""
-        return tiny_imagenet.SIDE if self.natural else 32
+        return self.pixels if self.natural else 32
 
     @property
     def magnify(self) -> int:
         """How often a ResNet is shown each pixel, each way: its first layers divide by four, which would leave nothing of a texture at 32 px."""
-        return 1 if self.natural else 2
+        return max(1, 64 // self.side)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -100,6 +101,8 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
+    "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32, patch=4),
+    "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
@@ -134,7 +137,7 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
-    photos = pool(plan.world, plan.photos, cache)
+    photos = pool(plan.world, plan.photos, cache, plan.side)
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
     checkpoint = out.with_name(out.name + ".checkpoint")
     bound = json.dumps(asdict(plan))
