@@ -49,10 +49,14 @@ ENTRIES = (
         "shapes",
     ),
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
+    Entry("shapes/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "shapes"),
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
+    Entry(
+        "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"
+    ),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",

@@ -19,6 +19,7 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
+    GenerationConfig,
     JanusConfig,
     JanusForConditionalGeneration,
     JanusImageProcessorPil,
@@ -109,7 +110,10 @@ def janus(seed: int, *, width: int, depth: int, side: int, texts: Iterable[str] 
         image_token_id=words.convert_tokens_to_ids("[image]"),
     )  # fmt: skip
     network = JanusForConditionalGeneration(config)
-    network.generation_config.generation_kwargs = {"boi_token_id": words.convert_tokens_to_ids("[begin]")}
+    network.generation_config = GenerationConfig(
+        bos_token_id=words.bos_token_id, pad_token_id=words.pad_token_id,
+        generation_kwargs={"boi_token_id": words.convert_tokens_to_ids("[begin]")},
+    )  # fmt: skip
     nn.init.normal_(network.get_input_embeddings().weight, std=0.5)  # words start out far apart, as in `pixel`
     nn.init.normal_(network.model.vqmodel.quantize.embedding.weight, std=0.1)
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
@@ -295,7 +299,7 @@ def train_autoregressive(
     Each has a checkpoint of its own: a run that is taken up again passes over what is done.
     """
     run: dict[str, Any] = {"label": label, "recipe": recipe}
-    before = checkpoint.with_name(checkpoint.name + "-tokens")
+    before = checkpoint.with_name(checkpoint.name + "-first")
     seconds = train_tokens(janus.network.model.vqmodel, photos, first, batch, seed, before, **run)
     # Compiling takes as long as a few hundred steps.
     return seconds + train_transformer(janus, photos, steps, batch, seed, checkpoint, fast=steps >= 500, **run)

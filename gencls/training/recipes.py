@@ -29,7 +29,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "driver" or "noised-classifier"
+    kind: str  # "pixel", "resnet", "driver", "noised-classifier" or "autoregressive"
     steps: int
     batch: int
     seed: int = 0
@@ -40,12 +40,18 @@ class Recipe:
     patch: int = 8  # pixels a side of a transformer's patches
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
+    first: int = 0  # steps of the autoencoder before, of a model of its codes
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
     @property
     def natural(self) -> bool:
         """Whether it learns from photographs."""
         return isinstance(self.world, TinyImageNet)
+
+    @property
+    def presentations(self) -> int:
+        """Images shown, those of a first stage included."""
+        return (self.first + self.steps) * self.batch
 
     @property
     def side(self) -> int:
@@ -90,10 +96,12 @@ RECIPES: dict[str, Recipe] = {
     "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
+    "shapes/ar": Recipe("autoregressive", 2000, 64, width=192, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
+    "natural/ar": replace(_PHOTOGRAPHS, kind="autoregressive", steps=1400, width=256, depth=(6,), first=600),
 }
 
 
@@ -115,6 +123,7 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
+    from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
     from gencls.training.resnet import resnet, train_resnet
@@ -141,6 +150,10 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
+    elif plan.kind == "autoregressive":
+        texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
+        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         seconds = train_classifier(saved, *run, label=model, recipe=bound, fast=plan.natural, snapshots=along)
@@ -157,7 +170,8 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
             snapshots=along,
         )
     done = _publish(model, plan, saved, seconds, out)
-    checkpoint.unlink(missing_ok=True)
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
+        path.unlink(missing_ok=True)
     return done
 
 
@@ -170,7 +184,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
-    facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
+    facts = {"seconds": round(seconds), "presentations": plan.presentations}
     facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(_card(model, plan, seconds, facts))
@@ -228,7 +242,7 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
         if isinstance(plan.world, ShapesWorld)
         else f"{plan.world.count} classes of Tiny-ImageNet, {tiny_imagenet.SPLITS['train']} photographs each, mirrored half of the time",
         "photos' digest (first 256)": plan.world.stimuli("photos", n=256, split="train").digest()[:16],
-        "presentations": f"{plan.steps * plan.batch:,}",
+        "presentations": f"{plan.presentations:,}",
         "commit": _commit(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
         "torch": torch.__version__,
