@@ -124,14 +124,14 @@ def janus(seed: int, *, width: int, depth: int, side: int, texts: Iterable[str] 
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
-def quantized(vq: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def quantized(vq: Any, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """n×3×s×s in [−1, 1] → latents z of length 1, n×d×8×8; their cosines with every code, n×8×8×K; the nearest codes, n×8×8."""
     z = F.normalize(vq.quant_conv(vq.encoder(pixels)).float(), dim=1)
     cosines = torch.einsum("nchw,kc->nhwk", z, F.normalize(vq.quantize.embedding.weight, dim=-1))
     return z, cosines, cosines.argmax(-1)
 
 
-def _token_loss(vq: nn.Module, quick: nn.Module, pixels: Tensor) -> Tensor:
+def _token_loss(vq: Any, quick: nn.Module, pixels: Tensor) -> Tensor:
     """The VQ autoencoder's loss: ‖x − x̂‖² + ‖sg(z) − e‖² + ¼‖z − sg(e)‖² + (log K − H(mean p)) / 10, each a mean.
 
     e is the code nearest in angle to z, x̂ is drawn from it by a quick decoder, and the gradient passes e as if it were z (van den Oord
@@ -154,7 +154,7 @@ def _token_loss(vq: nn.Module, quick: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def train_tokens(
-    vq: nn.Module,
+    vq: Any,
     photos: Photos | Photographs,
     steps: int,
     batch: int,
@@ -171,7 +171,8 @@ def train_tokens(
     for _ in range(3):
         layers += [nn.GELU(), nn.Conv2d(_QUICK, _QUICK, 3, padding=1)]
     quick = nn.Sequential(*layers, nn.GELU(), nn.Conv2d(_QUICK, 3 * patch**2, 1), nn.PixelShuffle(patch))
-    model = nn.ModuleDict({"vq": vq, "quick": quick}).to(memory_format=torch.channels_last)
+    model: Any = nn.ModuleDict({"vq": vq, "quick": quick})
+    model.to(memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:
         images, _ = photos.batch(batch, torch.Generator().manual_seed(seed * 1_000_003 + step))
@@ -186,7 +187,7 @@ def train_tokens(
 
 
 @torch.no_grad()
-def _codes(vq: nn.Module, photos: Photos | Photographs) -> Tensor:
+def _codes(vq: Any, photos: Photos | Photographs) -> Tensor:
     """The tokens of every photo, and of its mirror image where training shows those: views×n×T."""
     views = (False, True) if isinstance(photos, Photographs) else (False,)
     found = []
@@ -220,7 +221,7 @@ def log_likelihoods(
 
 
 @contextmanager
-def _dropout(decoder: nn.Module) -> Iterator[None]:
+def _dropout(decoder: Any) -> Iterator[None]:
     """Whole channels of what each layer adds are left out of a sequence, as Llama's code has no dropout of its own there."""
 
     def drop(module: nn.Module, _: Any, added: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
-    "shapes/ar": Recipe("autoregressive", 2000, 64, width=192, depth=(4,), first=600),
+    "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),

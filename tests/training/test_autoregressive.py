@@ -153,7 +153,6 @@ def test_natural_ar_answers_with_its_categories(tmp_path: Path, mirror: Path, mo
         self.images, self.labels = self.images[::900], self.labels[::900]
 
     monkeypatch.setattr(Photographs, "__init__", few)
-    monkeypatch.setattr(recipes, "_examine", lambda *_: EXAMINED)
     folder = train("natural/ar", tmp_path / "model", given=given)
     photos = TinyImageNet().stimuli(n=2, split="dev")
     scores = score(open_folder(folder, "natural/ar"), photos, plan=Exhaustive(2), progress=False)
