@@ -42,9 +42,9 @@ _CHANNELS = 64
 #: What is said is the prompt and nothing else.
 _TEMPLATE = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endfor %}"
 #: Share of a batch that Janus's own decoder, which is slow, learns to draw.
-_DRAWN = 1 / 16
+_DRAWN = 1 / 8
 #: Channels of the quick decoder that the tokens are learned with.
-_QUICK = 192
+_QUICK = 256
 #: Temperature of the soft choice of codes whose entropy keeps all codes in use.
 _SOFTNESS = 0.05
 #: Token ids that captions are filled up to.
@@ -132,7 +132,7 @@ def quantized(vq: Any, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _token_loss(vq: Any, quick: nn.Module, pixels: Tensor) -> Tensor:
-    """The VQ autoencoder's loss: ‖x − x̂‖² + ‖sg(z) − e‖² + ¼‖z − sg(e)‖² + (log K − H(mean p)) / 10, each a mean.
+    """The VQ autoencoder's loss: ‖x − x̂‖² + ‖sg(z) − e‖² + ¼‖z − sg(e)‖² + (log K − H(mean p)) / 50, each a mean.
 
     e is the code nearest in angle to z, x̂ is drawn from it by a quick decoder, and the gradient passes e as if it were z (van den Oord
     et al. 2017; codes of length 1: Yu et al. 2022). p = softmax(cosines / τ); a large entropy H of its mean keeps codes from dying. Janus's own
@@ -149,7 +149,7 @@ def _token_loss(vq: Any, quick: nn.Module, pixels: Tensor) -> Tensor:
         + (drawn - pixels[:few]).square().mean()
         + (z.detach() - e).square().mean()
         + (z - e.detach()).square().mean() / 4
-        + (math.log(CODES) + (usage * usage.log()).sum()) / 10
+        + (math.log(CODES) + (usage * usage.log()).sum()) / 50
     )
 
 
@@ -169,8 +169,10 @@ def train_tokens(
     patch = photos.images.shape[1] // GRID
     layers: list[nn.Module] = [nn.Conv2d(vq.config.embed_dim, _QUICK, 3, padding=1)]
     for _ in range(3):
-        layers += [nn.GELU(), nn.Conv2d(_QUICK, _QUICK, 3, padding=1)]
-    quick = nn.Sequential(*layers, nn.GELU(), nn.Conv2d(_QUICK, 3 * patch**2, 1), nn.PixelShuffle(patch))
+        layers += [nn.GroupNorm(32, _QUICK), nn.SiLU(), nn.Conv2d(_QUICK, _QUICK, 3, padding=1)]
+    quick = nn.Sequential(
+        *layers, nn.GroupNorm(32, _QUICK), nn.SiLU(), nn.Conv2d(_QUICK, 3 * patch**2, 1), nn.PixelShuffle(patch)
+    )
     model: Any = nn.ModuleDict({"vq": vq, "quick": quick})
     model.to(memory_format=torch.channels_last)
 
@@ -178,7 +180,7 @@ def train_tokens(
         images, _ = photos.batch(batch, torch.Generator().manual_seed(seed * 1_000_003 + step))
         return _token_loss(vq, quick, images.mul(2).sub(1).contiguous(memory_format=torch.channels_last))
 
-    seconds = fit(model, loss, steps, checkpoint, label=f"{label}, tokens", recipe=recipe)
+    seconds = fit(model, loss, steps, checkpoint, learning_rate=2e-3, label=f"{label}, tokens", recipe=recipe)
     vq.to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         for parameter in vq.parameters():

@@ -101,7 +101,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
-    "natural/ar": replace(_PHOTOGRAPHS, kind="autoregressive", steps=1400, width=256, depth=(6,), first=600),
+    "natural/ar": replace(_PHOTOGRAPHS, kind="autoregressive", steps=1000, width=256, depth=(6,), first=500),
 }
 
 
