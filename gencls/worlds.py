@@ -234,12 +234,10 @@ class Natural(World):
     categories = tiny_imagenet.NATURAL
     sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
     models = (
-        "natural/pixel",
-        "natural/denoising-classifier",
-        "natural/resnet",
-        "natural/resnet-noise",
-        "natural/vit",
-        "natural/clip",
+        *("natural/pixel", "natural/latent", "natural/ar"),
+        *("natural/denoising-classifier", "natural/clip"),
+        *("natural/resnet", "natural/resnet-noise", "natural/vit"),
+        *("natural/pixel32", "natural/resnet32"),
     )
 
     @property
@@ -371,6 +369,8 @@ def _kind(model: str) -> str:
         return zoo.kind(folder)
     family = re.sub(r"[@-]\d+$", "", model)  # of another training seed, or of a moment along a training
     return {entry.id: entry.kind for entry in zoo.ENTRIES}.get(family, "discriminative")
+    name = model.rpartition("/")[2].partition("@")[0]
+    return {"pixel": "diffusion", "ar": "autoregressive", "denoising-classifier": "noised"}.get(name, "discriminative")
 
 
 def _score(

@@ -49,6 +49,7 @@ ENTRIES = (
         "shapes",
     ),
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
+    Entry("shapes/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "shapes"),
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
     Entry("natural/pixel32", "diffusion", "the same at 32×32: what resolution does", "natural"),
     Entry("natural/resnet32", "discriminative", "natural/resnet at 32×32: what resolution does", "natural"),
@@ -57,6 +58,9 @@ ENTRIES = (
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
     Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
+    Entry(
+        "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"
+    ),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",

@@ -29,7 +29,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "vit", "clip", "driver" or "noised-classifier"
+    kind: str  # "pixel", "autoregressive", "resnet", "vit", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -45,12 +45,18 @@ class Recipe:
     sigma_data: float | None = None  # of a generator: see `gencls.models.pixel.PatchTransformer`
     rate: float = 1e-3  # the highest learning rate
     most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
+    first: int = 0  # steps of the autoencoder before, of a model of its codes
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
     @property
     def natural(self) -> bool:
         """Whether it learns from photographs."""
         return isinstance(self.world, TinyImageNet)
+
+    @property
+    def presentations(self) -> int:
+        """Images shown, those of a first stage included."""
+        return (self.first + self.steps) * self.batch
 
     @property
     def side(self) -> int:
@@ -98,6 +104,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
+    "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
@@ -108,6 +115,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=2400, width=256, depth=(5,), activation="relu2", rate=1e-3
     ),
+    "natural/ar": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
 }
 
 
@@ -129,6 +137,7 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
+    from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
@@ -160,6 +169,10 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
         seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural)
+    elif plan.kind == "autoregressive":
+        texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
+        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(
@@ -183,7 +196,8 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
             snapshots=along,
         )
     done = _publish(model, plan, saved, seconds, out)
-    checkpoint.unlink(missing_ok=True)
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
+        path.unlink(missing_ok=True)
     return done
 
 
@@ -202,7 +216,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         processor(plan.side).save_pretrained(new)
     if plan.natural:
         _halve(new)
-    facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
+    facts = {"seconds": round(seconds), "presentations": plan.presentations}
     facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(_card(model, plan, seconds, facts))
@@ -270,7 +284,7 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
         if isinstance(plan.world, ShapesWorld)
         else f"{plan.world.count} classes of Tiny-ImageNet, {tiny_imagenet.SPLITS['train']} photographs each, mirrored half of the time",
         "photos' digest (first 256)": plan.world.stimuli("photos", n=256, split="train").digest()[:16],
-        "presentations": f"{plan.steps * plan.batch:,}",
+        "presentations": f"{plan.presentations:,}",
         "commit": _commit(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
         "torch": torch.__version__,
