@@ -121,20 +121,30 @@ def at_accuracy(found: pd.DataFrame, model: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["observer", "accuracy", "value"])
 
 
-def reweighted(seen: Seen, photos: Seen, k: float, start: float) -> pd.DataFrame:
-    """Shape bias and accuracy under exp(−kt) on start ≤ t ≤ 1: `measure, observer, value, low, high, n, k, start`."""
+def reweighted(seen: Seen, photos: Seen, k: float, start: float, models: Sequence[str] | None = None) -> pd.DataFrame:
+    """Shape bias and accuracy under exp(−kt) on start ≤ t ≤ 1: `measure, observer, value, low, high, n, k, start`; of all models, or of these."""
     by = exponential(k).between(start, 1.0)
     rows = []
-    for measure, of in (("shape bias", seen), ("accuracy on photographs", photos)):
-        function = metrics.shape_bias if of is seen else metrics.accuracy
-        found = {m: function(of.trials(m, by), bootstrap=QUICK) for m in of.models}
+    for measure, of, function in (
+        ("shape bias", seen, metrics.shape_bias),
+        ("accuracy on photographs", photos, metrics.accuracy),
+    ):
+        found = {m: function(of.trials(m, by), bootstrap=QUICK) for m in models or of.models}
         rows.append(figures.points(found, measure=measure, k=k, start=start))
     return pd.concat(rows, ignore_index=True)
 
 
 def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequence[float]) -> pd.DataFrame:
-    """`reweighted` at every k and start."""
-    return pd.concat([reweighted(seen, photos, k, start) for k in ks for start in starts], ignore_index=True)
+    """`reweighted` at every k and start; models that look once stay where they are."""
+    moving, still = seen.generative, [m for m in seen.models if m not in seen.generative]
+    fixed = reweighted(seen, photos, 0.0, 0.0, still) if still else pd.DataFrame()
+    settings = itertools.product(ks, starts)
+    parts = [
+        part
+        for k, start in settings
+        for part in ([reweighted(seen, photos, k, start, moving)] if moving else []) + [fixed.assign(k=k, start=start)]
+    ]
+    return pd.concat([p for p in parts if len(p)], ignore_index=True)
 
 
 def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None = None) -> tuple[pd.DataFrame, str]:
