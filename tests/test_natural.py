@@ -65,7 +65,7 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(worlds, "RECORDS", tmp_path)
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
     monkeypatch.setenv("GENCLS_OFFLINE", "1")
-    monkeypatch.setattr("gencls.models.zoo.WEIGHTS", tmp_path)
+    monkeypatch.setattr("gencls.models.weights.CHECKOUT", tmp_path)
     alone = gencls.world("natural").stimuli("edge")
     assert alone.missing and list(alone.table["name"]) == list(shown.table["name"])
     assert alone.stimulus_digests() == digests
@@ -83,6 +83,8 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
 
 def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
     world = gencls.world("natural")
-    seen = robustness.Answered(world, pd.DataFrame(columns=["set", "subj"]), {"contrast": world.stimuli("contrast", 11)})
+    seen = robustness.Answered(
+        world, pd.DataFrame(columns=["set", "subj"]), {"contrast": world.stimuli("contrast", 11)}
+    )
     shown, images = robustness.manipulated_pictures(seen, [], ["contrast"], 3, robustness.small)
     assert shown.empty and not images
