@@ -379,11 +379,22 @@ def train(
             min=0, help="Keep this many classifiers along the training: after a half of its steps, a quarter, …"
         ),
     ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="As many steps as a probe finds this machine to do in so long. [default: the recipe's number]",
+        ),
+    ] = None,
 ) -> None:
-    """Train a model again from its recipe; a run that was stopped goes on where it was."""
+    """Train a model again from its recipe; a run that was stopped goes on where it was.
+
+    What a generative model draws along the way is put into `<out>-samples/`.
+    """
     from gencls.training.recipes import train as train_model
 
-    folder = train_model(model, (out or Path("runs", "weights", model)).resolve(), cache, snapshots=snapshots)
+    place = (out or Path("runs", "weights", model)).resolve()
+    folder = train_model(model, place, cache, snapshots=snapshots, minutes=minutes)
     typer.echo(folder)
 
 

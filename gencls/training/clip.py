@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from gencls.training.classifiers import ATTENTION, tower
 from gencls.training.data import Pool
-from gencls.training.loop import compiled, fit
+from gencls.training.loop import Snapshots, compiled, fit
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
 #: exp(logit_scale) stops here, as in CLIP's own training.
@@ -69,8 +69,11 @@ def train_clip(
     label: str = "natural/clip",
     recipe: str = "",
     fast: bool = False,
+    snapshots: Snapshots | None = None,
 ) -> float:
-    """Train both towers by `contrast`; returns seconds. `rate`: the highest learning rate; `fast`: the image tower compiled.
+    """Train both towers by `contrast`; returns seconds.
+
+    `rate`: the highest learning rate; `fast`: the image tower compiled; `snapshots` as in `fit`.
 
     The classes that the photographs come from are not shown: what goes together is read off the captions' own words. So "a photo of
     a tabby" and "a picture of a cat" count as two texts, and so do two wordings of one name, though both fit both photographs. In
@@ -92,4 +95,4 @@ def train_clip(
         with torch.autocast("cpu", enabled=False):
             return contrast(found.image_embeds.float(), found.text_embeds.float(), scale, same.float())
 
-    return fit(network, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe)
+    return fit(network, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)

@@ -62,8 +62,9 @@ def train_generator(
     loss: str,
     label: str,
     recipe: str,
+    snapshots: Snapshots | None = None,
 ) -> float:
-    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds."""
+    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` as in `fit`."""
     alphas = pipe.scheduler.alphas_cumprod
     model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})
     weight = weights(loss, alphas)
@@ -75,7 +76,9 @@ def train_generator(
             prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt([SHAPES[int(k)] for k in labels]))
         return (weight[timestep] * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe)
+    return fit(
+        model, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe, snapshots=snapshots
+    )
 
 
 def classifier(

@@ -17,7 +17,7 @@ from gencls.models.pixel import PatchTransformer, PixelPipeline, cosine_schedule
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import PHOTO_TEMPLATES, TEMPLATES, Pool
-from gencls.training.loop import compiled, fit
+from gencls.training.loop import Snapshots, compiled, fit
 
 #: What the captions of each world say.
 SHAPE_TEXTS = (*TEMPLATES, *SHAPES)
@@ -108,10 +108,11 @@ def train_pixel(
     most: float = 2.0,
     rate: float = 1e-3,
     fast: bool = False,
+    snapshots: Snapshots | None = None,
 ) -> float:
     """Train text encoder and network together to predict x₀; returns seconds.
 
-    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`.
+    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` as in `fit`.
 
     The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
     beyond `most`. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
@@ -135,4 +136,4 @@ def train_pixel(
         weight = (1 / (1 - alphas[timestep])).clamp(max=most)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe)
+    return fit(model, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)

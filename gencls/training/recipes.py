@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gencls.errors import GenclsError
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
-from gencls.training.data import pool
+from gencls.training.data import Photographs, Photos, pool
 
 POOL = 65_536  # training photos
+#: How long steps are timed where a budget is given in minutes.
+PROBE_SECONDS = 5.0
+#: What may be done with a model along its training: itself, steps and seconds so far.
+Look: TypeAlias = Callable[[Any, int, float], object]
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Recipe:
     most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
     first: int = 0  # steps of the autoencoder before, of a model of its codes
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
+    minutes: float | None = None  # what the number of steps was chosen for, by a probe of the machine
 
     @property
     def natural(self) -> bool:
@@ -57,6 +64,11 @@ class Recipe:
     def presentations(self) -> int:
         """Images shown, those of a first stage included."""
         return (self.first + self.steps) * self.batch
+
+    @property
+    def generative(self) -> bool:
+        """Whether it draws."""
+        return self.kind in ("pixel", "driver")
 
     @property
     def side(self) -> int:
@@ -129,46 +141,78 @@ def recipe(model: str) -> Recipe:
     return replace(RECIPES[name], seed=int(seed or 0))
 
 
-def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None = None, snapshots: int = 0) -> Path:
+def train(
+    model: str,
+    out: Path,
+    cache: Path | None = None,
+    given: Recipe | None = None,
+    snapshots: int = 0,
+    minutes: float | None = None,
+) -> Path:
     """Train a model and write its folder: an ordinary diffusers or transformers folder with a model card.
 
     A run that was killed is taken up again from its last checkpoint, `<out>.checkpoint`, by the same call. The folder
     stands there whole or not at all; GenclsError where `out` holds anything but an earlier model. `cache`: where the
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
-    its steps, a quarter, an eighth …, in `<out>-<steps>`.
+    its steps, a quarter, an eighth …, in `<out>-<steps>`; of a generative model what it draws is, after a quarter, a half and all of them, in
+    `<out>-samples/`. `minutes`: as many steps as this machine can do in them, in the place of the recipe's number; found once, by a
+    probe, so that a run that is taken up again keeps its number.
     """
+    plan = given or recipe(model)
+    if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
+        raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
+    photos = pool(plan.world, plan.photos, cache, plan.side)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    if minutes is not None:
+        plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos)
+
+    def snapshot(saved: Any, step: int, seconds: float) -> None:
+        _publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"))
+
+    def draw(saved: Any, step: int, _: float) -> None:
+        _draw(saved, plan, out, step)
+
+    looks: dict[int, Look] = dict.fromkeys((plan.steps // 2**k for k in range(1, snapshots + 1)), snapshot)
+    if plan.generative:
+        looks = dict.fromkeys((plan.steps // 4, plan.steps // 2), draw)
+    saved, seconds = _learnt(model, plan, photos, checkpoint, looks)
+    done = _publish(model, plan, saved, seconds, out)
+    if plan.generative:
+        _draw(saved, plan, out, plan.steps)
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
+        path.unlink(missing_ok=True)
+    return done
+
+
+def _learnt(
+    model: str, plan: Recipe, photos: Photos | Photographs, checkpoint: Path, looks: Mapping[int, Look]
+) -> tuple[Any, float]:
+    """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
     from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
-    plan = given or recipe(model)
-    if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
-        raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
-    photos = pool(plan.world, plan.photos, cache, plan.side)
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
-    checkpoint = out.with_name(out.name + ".checkpoint")
     bound = json.dumps(asdict(plan))
     run = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
-
-    def snapshot(step: int, seconds: float) -> None:
-        _publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"))
-
-    along = {step: partial(snapshot, step) for step in (plan.steps // 2**k for k in range(1, snapshots + 1))}
+    along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         size |= {"activation": plan.activation, "sigma_data": plan.sigma_data}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural)
+        seconds = train_pixel(
+            saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural, snapshots=along
+        )
     elif plan.kind == "driver":
-        seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
+        seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
-        seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural)
+        seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural, snapshots=along)
     elif plan.kind == "autoregressive":
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
@@ -195,10 +239,54 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
             fast=plan.natural,
             snapshots=along,
         )
-    done = _publish(model, plan, saved, seconds, out)
-    for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
-        path.unlink(missing_ok=True)
-    return done
+    return saved, seconds
+
+
+def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
+    """The plan of a run that was stopped: this one, with the number of steps that was fixed then."""
+    if not checkpoint.exists():
+        return None
+    import torch
+
+    was = json.loads(torch.load(checkpoint, weights_only=True, mmap=True)["recipe"])
+    return replace(plan, **{name: was.get(name, getattr(plan, name)) for name in ("steps", "minutes")})
+
+
+def _affordable(model: str, plan: Recipe, minutes: float, photos: Photos | Photographs) -> Recipe:
+    """The plan with as many steps as fit into the minutes, from the time that one takes in the midst of a training.
+
+    Compiling, checkpoints, pictures and the examination at the end come on top.
+    """
+    times: list[tuple[int, float]] = []
+
+    class Enough(Exception):
+        pass
+
+    def look(_: Any, step: int, seconds: float) -> None:
+        times.append((step, seconds))
+        if seconds - times[0][1] > PROBE_SECONDS:
+            raise Enough
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+        long = replace(plan, steps=10_000)
+        _learnt(
+            f"{model} (probe)", long, photos, Path(folder) / "checkpoint", dict.fromkeys(range(3, long.steps), look)
+        )
+    (first, start), (last, end) = times[0], times[-1]
+    return replace(plan, steps=max(1, int(60 * minutes * (last - first) / (end - start))), minutes=minutes)
+
+
+def _draw(saved: Any, plan: Recipe, out: Path, step: int) -> None:
+    """What a generative model draws after so many steps, beside its folder."""
+    from gencls.categories import prompts
+    from gencls.training.samples import sheet
+
+    folder = out.with_name(out.name + "-samples")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = tiny_imagenet.NATURAL if plan.natural else SHAPES
+    template = "{}" if plan.kind == "driver" else "a photo of a {}"
+    page = sheet(saved, prompts(names, template, articles=not plan.natural), plan.seed)  # as the captions have it
+    page.save(folder / f"{step:06d}.png")
 
 
 def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
@@ -284,7 +372,8 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
         if isinstance(plan.world, ShapesWorld)
         else f"{plan.world.count} classes of Tiny-ImageNet, {tiny_imagenet.SPLITS['train']} photographs each, mirrored half of the time",
         "photos' digest (first 256)": plan.world.stimuli("photos", n=256, split="train").digest()[:16],
-        "presentations": f"{plan.presentations:,}",
+        "presentations": f"{plan.presentations:,}"
+        + (f", as many as a probe of the machine promised in {plan.minutes:g} minutes" if plan.minutes else ""),
         "commit": _commit(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
         "torch": torch.__version__,

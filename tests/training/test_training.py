@@ -132,6 +132,57 @@ def test_a_killed_training_on_photographs_ends_in_the_same_weights_and_the_folde
     torch.testing.assert_close(found.float(), expected.float(), rtol=1e-2, atol=1e-2 * float(expected.std()))
 
 
+def test_a_budget_in_minutes_is_a_number_of_steps_that_a_resumed_run_keeps(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(recipes, "PROBE_SECONDS", 0.1)
+    batches, left = _photographs().batch, [10**6]
+
+    def killed(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return batches(size, generator)
+
+    monkeypatch.setattr(_photographs(), "batch", killed)
+    out = tmp_path / "vit"
+    learnt = recipes._learnt
+
+    def soon(model: str, plan: Recipe, *others: Any) -> Any:
+        left[0] = 10**6 if "probe" in model else 3
+        return learnt(model, plan, *others)
+
+    monkeypatch.setattr(recipes, "_learnt", soon)
+    with pytest.raises(KeyboardInterrupt):
+        train("natural/vit", out, given=NATURAL["vit"], minutes=0.01)
+    steps = torch.load(out.with_name("vit.checkpoint"), weights_only=True)["steps"]
+    assert 0.6 / 1.0 <= steps < 10_000
+    monkeypatch.setattr(recipes, "_learnt", learnt)
+    left[0] = 10**6
+    train("natural/vit", out, given=NATURAL["vit"], minutes=60)  # another number of minutes has no say any more
+    assert 10**6 - left[0] == steps - 2
+    card = (out / "README.md").read_text()
+    assert f"| {4 * steps:,}, as many as a probe of the machine promised in 0.01 minutes |" in card
+
+
+@pytest.mark.parametrize("family", ["pixel", "sd"])
+def test_a_sheet_shows_a_row_a_prompt_and_leaves_the_pipeline_as_it_was(family: str) -> None:
+    from gencls.models import tiny
+    from gencls.training.pixel import pipeline
+    from gencls.training.samples import sheet
+
+    pipe = tiny.build("sd") if family == "sd" else pipeline(0, width=64, patch_size=16, trunk_depth=1, text_depth=1)
+    network = pipe.unet if family == "sd" else pipe.transformer
+    network.train()
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    page = sheet(pipe, ["a star", "a long name of something"], seed=3)
+    assert network.training and all(torch.equal(before[name], w) for name, w in network.state_dict().items())
+    assert page.height == 8 + 2 * (128 + 8) and page.width > 2 * (128 + 8) + 100
+    again, other = (np.asarray(sheet(pipe, ["a star", "a long name of something"], seed=s)) for s in (3, 4))
+    assert np.array_equal(np.asarray(page), again) and not np.array_equal(again, other)
+
+
 def test_captions_of_the_same_text_are_positives_and_different_ones_give_clips_own_loss() -> None:
     from gencls.training.clip import contrast
 
@@ -196,7 +247,10 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
     assert not out.exists()
     monkeypatch.setattr(recipes, "_publish", publish)
     train(model, out, given=replace(TINY[model]))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+    draws = TINY[model].generative
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", *["model-samples"] * draws]
+    if draws:
+        assert sorted(p.name for p in (tmp_path / "model-samples").iterdir()) == [f"{n:06d}.png" for n in (2, 4, 8)]
     names = {p.suffix for p in out.rglob("*") if p.is_file()}
     assert ".safetensors" in names
     assert not names & {".bin", ".pt", ".pth", ".pkl"}
