@@ -147,6 +147,22 @@ def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequen
     return pd.concat([p for p in parts if len(p)], ignore_index=True)
 
 
+def drawn(models: Sequence[str], categories: Sequence[str], seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
+    """What each diffusion model of these whose weights are here draws of each category, without guidance, and what each picture is."""
+    from gencls.models.diffusion import DiffusionModel
+    from gencls.training.samples import draw
+
+    images: list[np.ndarray] = []
+    names: list[str] = []
+    for model in [m for m in models if zoo.digest(m)]:
+        opened = zoo.open_model(model)
+        if isinstance(opened, DiffusionModel):
+            made = draw(opened.pipeline, [f"a photo of a {c}" for c in categories], seed, 1)[:, 0]
+            images += list(np.rint(made * 255).astype(np.uint8))
+            names += [f"{c} ({model.rpartition('/')[2]})" for c in categories]
+    return images, names
+
+
 def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None = None) -> tuple[pd.DataFrame, str]:
     """`gencls.analyses.noise.frame` of the world's two ResNets, and where it comes from: "computed" where stimuli and weights are here, else "record"."""
     if world.stimuli("cue-conflict", 1).missing or not all(zoo.digest(model) for model in ABLATION):
