@@ -230,7 +230,13 @@ class Natural(World):
     name = "natural"
     categories = tiny_imagenet.NATURAL
     sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
-    models = ("natural/pixel", "natural/denoising-classifier", "natural/resnet", "natural/resnet-noise")
+    models = (
+        "natural/pixel",
+        "natural/latent",
+        "natural/denoising-classifier",
+        "natural/resnet",
+        "natural/resnet-noise",
+    )
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name not in self.sets:
@@ -354,7 +360,7 @@ def _kind(model: str) -> str:
     if folder:
         return zoo.kind(folder)
     name = model.rpartition("/")[2].partition("@")[0]
-    return {"pixel": "diffusion", "denoising-classifier": "noised"}.get(name, "discriminative")
+    return {"pixel": "diffusion", "latent": "diffusion", "denoising-classifier": "noised"}.get(name, "discriminative")
 
 
 def _score(

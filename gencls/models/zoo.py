@@ -50,6 +50,7 @@ ENTRIES = (
     ),
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
+    Entry("natural/latent", "diffusion", "text-to-image diffusion in latents (like Stable Diffusion)", "natural"),
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),

@@ -29,7 +29,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "driver" or "noised-classifier"
+    kind: str  # "pixel", "latent", "resnet", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -40,6 +40,7 @@ class Recipe:
     patch: int = 8  # pixels a side of a transformer's patches
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
+    autoencoder: int = 0  # steps of a latent model's autoencoder, which come first
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
 
     @property
@@ -91,6 +92,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
     "natural/pixel": _PHOTOGRAPHS,
+    "natural/latent": replace(_PHOTOGRAPHS, kind="latent", steps=4000, width=128, autoencoder=2000),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),
@@ -116,6 +118,7 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
     its steps, a quarter, an eighth …, in `<out>-<steps>`.
     """
     from gencls.training.drivers import classifier, train_classifier, train_generator
+    from gencls.training.latent import latent_pipeline, train_latent
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
     from gencls.training.resnet import resnet, train_resnet
 
@@ -139,6 +142,9 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
         seconds = train_pixel(saved, *run, label=model, recipe=bound, fast=plan.natural)
+    elif plan.kind == "latent":
+        saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
+        seconds = train_latent(saved, *run, first=plan.autoencoder, label=model, recipe=bound)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
@@ -157,7 +163,8 @@ def train(model: str, out: Path, cache: Path | None = None, given: Recipe | None
             snapshots=along,
         )
     done = _publish(model, plan, saved, seconds, out)
-    checkpoint.unlink(missing_ok=True)
+    for stage in ("", ".autoencoder"):
+        checkpoint.with_name(checkpoint.name + stage).unlink(missing_ok=True)
     return done
 
 
