@@ -39,6 +39,8 @@ def latent_pipeline(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1,
         sample_size=side, mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False,
     )  # fmt: skip
+    # Codes start out nearly certain, so that the decoder has something to read from the first step on.
+    nn.init.constant_(vae.encoder.conv_out.bias[channels:], -6.0)
     text = CLIPTextConfig(
         vocab_size=len(words), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
         num_attention_heads=width // 64, max_position_embeddings=16, pad_token_id=words.pad_token_id,

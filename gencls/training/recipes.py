@@ -92,7 +92,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
     "natural/pixel": _PHOTOGRAPHS,
-    "natural/latent": replace(_PHOTOGRAPHS, kind="latent", steps=4000, width=128, autoencoder=2000),
+    "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, autoencoder=2500),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/denoising-classifier": replace(_CLASSIFIER, kind="noised-classifier", width=320, depth=(6,)),

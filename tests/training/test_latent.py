@@ -104,7 +104,7 @@ def test_a_trained_folder_is_a_stable_diffusion_pipeline_in_half_precision(
     assert [path.parent.name for path in files] == ["text_encoder", "unet", "vae"]
     assert all(value.dtype == torch.float16 for path in files for value in load_file(path).values())
 
-    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(folder).to(dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     image = pipe("a photo of a cat", num_inference_steps=2, output_type="np").images
     assert image.shape == (1, SIDE, SIDE, 3) and np.isfinite(image).all()
@@ -144,5 +144,5 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path: Path) -> None:
     photos.images = photos.images[:, :1, :1].expand(-1, SIDE, SIDE, -1).contiguous()  # of one colour each
     vae = latent_pipeline(0, width=WIDTH, side=SIDE).vae
     before = latent.reconstruction(vae, photos.images)
-    latent.train_autoencoder(vae, photos, 40, 8, 0, tmp_path / "vae.checkpoint", "test", "")
+    latent.train_autoencoder(vae, photos, 30, 8, 0, tmp_path / "vae.checkpoint", "test", "")
     assert latent.reconstruction(vae, photos.images) > before + 3
