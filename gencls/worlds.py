@@ -374,8 +374,6 @@ def _kind(model: str) -> str:
         return zoo.kind(folder)
     family = re.sub(r"[@-]\d+$", "", model)  # of another training seed, or of a moment along a training
     return {entry.id: entry.kind for entry in zoo.ENTRIES}.get(family, "discriminative")
-    name = model.rpartition("/")[2].partition("@")[0]
-    return {"pixel": "diffusion", "ar": "autoregressive", "denoising-classifier": "noised"}.get(name, "discriminative")
 
 
 def _score(

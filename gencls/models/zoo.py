@@ -52,6 +52,7 @@ ENTRIES = (
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
     Entry("natural/pixel32", "diffusion", "the same at 32×32: what resolution does", "natural"),
     Entry("natural/resnet32", "discriminative", "natural/resnet at 32×32: what resolution does", "natural"),
+    Entry("natural/latent", "diffusion", "text-to-image diffusion in latents (like Stable Diffusion)", "natural"),
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),

@@ -35,7 +35,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "autoregressive", "resnet", "vit", "clip", "driver" or "noised-classifier"
+    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -62,13 +62,13 @@ class Recipe:
 
     @property
     def presentations(self) -> int:
-        """Images shown, those of a first stage included."""
-        return (self.first + self.steps) * self.batch
+        """Images shown, those of a first stage included; an autoencoder of latents is shown a quarter of a batch."""
+        return self.first * (self.batch // 4 if self.kind == "latent" else self.batch) + self.steps * self.batch
 
     @property
     def generative(self) -> bool:
         """Whether it draws."""
-        return self.kind in ("pixel", "driver")
+        return self.kind in ("pixel", "latent", "driver")
 
     @property
     def side(self) -> int:
@@ -118,6 +118,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
     "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
+    "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32, patch=4),
@@ -192,6 +193,7 @@ def _learnt(
     from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
+    from gencls.training.latent import latent_pipeline, train_latent
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
@@ -208,6 +210,9 @@ def _learnt(
         seconds = train_pixel(
             saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural, snapshots=along
         )
+    elif plan.kind == "latent":
+        saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
+        seconds = train_latent(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "clip":
