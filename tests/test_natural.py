@@ -83,6 +83,8 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
 
 def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
     world = gencls.world("natural")
-    seen = robustness.Answered(world, pd.DataFrame(columns=["set", "subj"]), {"contrast": world.stimuli("contrast", 11)})
+    seen = robustness.Answered(
+        world, pd.DataFrame(columns=["set", "subj"]), {"contrast": world.stimuli("contrast", 11)}
+    )
     shown, images = robustness.manipulated_pictures(seen, [], ["contrast"], 3, robustness.small)
     assert shown.empty and not images
