@@ -148,8 +148,8 @@ def test_natural_ar_answers_with_its_categories(tmp_path: Path, mirror: Path, mo
     given = replace(RECIPES["natural/ar"], steps=2, first=2, batch=2, width=64, depth=(1,))
     everything = Photographs.__init__
 
-    def few(self: Photographs, world: TinyImageNet) -> None:
-        everything(self, world)
+    def few(self: Photographs, world: TinyImageNet, side: int = tiny_imagenet.SIDE) -> None:
+        everything(self, world, side)
         self.images, self.labels = self.images[::900], self.labels[::900]
 
     monkeypatch.setattr(Photographs, "__init__", few)
