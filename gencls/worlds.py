@@ -71,13 +71,17 @@ class Scored:
 
 
 class World:
-    """What the worlds share. `observers` are the ids of its models; people, where there are any, come from `people`."""
+    """What the worlds share. `models` are the ids of its models; people, where there are any, come from `people`.
+
+    `withheld`: the sets whose pictures no page shows.
+    """
 
     name: str
     categories: tuple[str, ...]
     sets: tuple[str, ...]
     models: tuple[str, ...]
     controls: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         """A stimulus set of this world by name; `n` of them, spread over the set, or all."""
@@ -233,13 +237,12 @@ class Natural(World):
     name = "natural"
     categories = tiny_imagenet.NATURAL
     sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
+    withheld = ("photos", *manipulations.NATURAL_LEVELS)  # ImageNet's terms
     models = (
-        "natural/pixel",
-        "natural/denoising-classifier",
-        "natural/resnet",
-        "natural/resnet-noise",
-        "natural/vit",
-        "natural/clip",
+        *("natural/pixel", "natural/latent", "natural/ar"),
+        *("natural/denoising-classifier", "natural/clip"),
+        *("natural/resnet", "natural/resnet-noise", "natural/vit"),
+        *("natural/pixel32", "natural/resnet32"),
     )
 
     @property

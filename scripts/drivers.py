@@ -14,7 +14,8 @@ import pandas as pd
 import gencls
 from gencls.analyses import driver_scores, drivers
 from gencls.likelihood import records
-from gencls.models.zoo import WEIGHTS, weights_digest
+from gencls.models.weights import places
+from gencls.models.zoo import weights_digest
 from gencls.worlds import WEIGHTS_OF_SEEDS
 
 
@@ -22,7 +23,7 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
     shapes = gencls.world("shapes")
     stimuli = drivers.stimuli(shapes)
     for model in models:
-        folder = next(f for f in (WEIGHTS / model, weights / model) if f.exists())
+        folder = next(f for f in (*places(model), weights / model) if f.exists())
         start = time.monotonic()
         if probes:
             train = shapes.painter.stimuli("cue-conflict", drivers.PROBE_TRAIN, "dev")

@@ -1,15 +1,19 @@
 """Make the tables of digests that downloads are checked against (`gencls/data/manifests/*.gz`).
 
-Run where the archives are known to be good: `GENCLS_MIRROR=... python scripts/manifests.py`.
+Run where the archives are known to be good: `GENCLS_MIRROR=... python scripts/manifests.py`, or with `weights` for that of this checkout's
+weights alone.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import sys
 from pathlib import Path
 
 from gencls.archives import Archive, digest
 from gencls.downloads import fetch
+from gencls.models.weights import CHECKOUT
 
 HERE = Path(__file__).resolve().parent.parent / "gencls" / "data" / "manifests"
 
@@ -32,9 +36,21 @@ def lines(source: str) -> list[str]:
     return table + [f"{digest(''.join(inside).encode())}  {folder}" for folder, inside in folders.items()]
 
 
-if __name__ == "__main__":
+def weights() -> list[str]:
+    """`SHA-256  path` of each file in the checkout's `weights/`."""
+    found = sorted(path for path in CHECKOUT.rglob("*") if path.is_file())
+    return [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(CHECKOUT).as_posix()}" for p in found]
+
+
+def write(name: str, table: list[str]) -> None:
+    """One table, by path."""
+    text = "".join(f"{line}\n" for line in sorted(table, key=lambda line: line.split("  ", 1)[1]))
     HERE.mkdir(parents=True, exist_ok=True)
-    for source in ("model-vs-human", "texture-vs-shape", "tiny-imagenet"):
-        text = "".join(f"{line}\n" for line in sorted(lines(source), key=lambda line: line.split("  ", 1)[1]))
-        (HERE / f"{source}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
-        print(source, text.count("\n"), (HERE / f"{source}.gz").stat().st_size)
+    (HERE / f"{name}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    print(name, len(table), (HERE / f"{name}.gz").stat().st_size)
+
+
+if __name__ == "__main__":
+    write("weights", weights())
+    for source in () if sys.argv[1:] == ["weights"] else ("model-vs-human", "texture-vs-shape", "tiny-imagenet"):
+        write(source, lines(source))

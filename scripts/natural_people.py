@@ -1,6 +1,7 @@
-"""Compute what the natural world's pages say of people and of resolution: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
+"""Compute what the natural world's pages say of people, of resolution and of noise at test: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
 
-People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier.
+People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier,
+`photographs.NOISE` of this world's ResNets.
 """
 
 from __future__ import annotations
@@ -28,3 +29,6 @@ if __name__ == "__main__":
     sides = photographs.by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32)).drop(columns="origin")
     sides.to_csv(photographs.RESOLUTION, index=False, float_format="%.6g")
     print(photographs.RESOLUTION, len(sides))
+    noised, _ = photographs.noise_at_test(natural)
+    noised.to_csv(photographs.NOISE, index=False, float_format="%.6g")
+    print(photographs.NOISE, len(noised))

@@ -13,7 +13,8 @@ import time
 import gencls
 from gencls.categories import PROMPT
 from gencls.likelihood.scoring import score
-from gencls.models.zoo import WEIGHTS, open_folder, weights_digest
+from gencls.models.weights import places
+from gencls.models.zoo import open_folder, weights_digest
 from gencls.stimuli import illusions
 from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, WEIGHTS_OF_SEEDS, World, record_name
 
@@ -31,7 +32,7 @@ def make(world: World, model: str, more: bool, prompts: bool, sets: list[str]) -
         jobs += [("cue-conflict", 0, "bfloat16", PROMPT)]
     if prompts:
         jobs = [(illusions.NAME, 0, "float32", prompt) for prompt in PROMPTS]
-    folder = next(f for f in (WEIGHTS / model, WEIGHTS_OF_SEEDS / model) if f.exists())
+    folder = next(f for f in (*places(model), WEIGHTS_OF_SEEDS / model) if f.exists())
     digest = weights_digest(folder)
     for name, seed, dtype, prompt in jobs:
         opened = open_folder(folder, model, dtype)

@@ -11,6 +11,7 @@ import torch
 
 import gencls
 from gencls import worlds
+from gencls.analyses import robustness
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.scoring import score
@@ -64,7 +65,7 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(worlds, "RECORDS", tmp_path)
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
     monkeypatch.setenv("GENCLS_OFFLINE", "1")
-    monkeypatch.setattr("gencls.models.zoo.WEIGHTS", tmp_path)
+    monkeypatch.setattr("gencls.models.weights.CHECKOUT", tmp_path)
     alone = gencls.world("natural").stimuli("edge")
     assert alone.missing and list(alone.table["name"]) == list(shown.table["name"])
     assert alone.stimulus_digests() == digests
@@ -78,3 +79,12 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
         world.scores(alone, "natural/denoising-classifier", seed=5)
     with pytest.raises(GenclsError):
         gencls.world("natural").stimuli("silhouette")
+
+
+def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
+    world = gencls.world("natural")
+    seen = robustness.Answered(
+        world, pd.DataFrame(columns=["set", "subj"]), {"contrast": world.stimuli("contrast", 11)}
+    )
+    shown, images = robustness.manipulated_pictures(seen, [], ["contrast"], 3, robustness.small)
+    assert shown.empty and not images

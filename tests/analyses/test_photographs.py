@@ -31,17 +31,18 @@ def scored(of: StimulusSet, share: float, column: str = "category", instead: str
     for i, row in enumerate(of.table.to_dict("records")):
         wrong = row[instead] or next(c for c in CATEGORIES if c != row["category"])
         values[i, CATEGORIES.index(row[column] if i < share * len(of) else wrong)] = -0.1
-    return Scored(xr.Dataset({"log_probability": (("stimulus", "class"), values)}, {"class": list(CATEGORIES)}), "record", 0)
+    return Scored(
+        xr.Dataset({"log_probability": (("stimulus", "class"), values)}, {"class": list(CATEGORIES)}), "record", 0
+    )
 
 
 class World(Natural):
     """The natural world with three trainings, one of them looked at along the way."""
 
-    along = {"natural/resnet-10": (0.5, 0.2), "natural/resnet-20": (0.3, 0.6)}
-    moments = tuple(along)  # type: ignore[assignment]
+    moments = ("natural/resnet-10", "natural/resnet-20")  # type: ignore[assignment]
 
     def scores(self, of, model, **_):  # type: ignore[no-untyped-def, override]
-        bias, accuracy = self.along[model]
+        bias, accuracy = {"natural/resnet-10": (0.5, 0.2), "natural/resnet-20": (0.3, 0.6)}[model]
         return scored(of, bias if of.name == "cue-conflict" else accuracy)
 
 
@@ -89,6 +90,13 @@ def test_a_reduced_stimulus_keeps_its_size_and_loses_its_detail() -> None:
     assert small[0].image.shape == fine.shape
     assert small[0].image.std() < 0.4 * fine.std() and abs(small[0].image.mean() - fine.mean()) < 2
     assert small.name != one.name  # another set on record
+
+
+def test_a_family_at_another_resolution_stands_beside_itself(both) -> None:  # type: ignore[no-untyped-def]
+    seen, _ = both
+    seen.scored["natural/resnet32"] = scored(seen.stimuli, 0.7)
+    found = photographs.trained_at(seen).set_index("side")["value"]
+    assert found.to_dict() == pytest.approx({64: 0.2, 32: 0.7}, abs=0.01)
 
 
 def test_the_ledger_takes_each_world_from_its_own_page() -> None:

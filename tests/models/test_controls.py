@@ -11,7 +11,7 @@ import pytest
 from gencls.likelihood.scoring import score
 from gencls.likelihood.weightings import answers
 from gencls.metrics import shape_bias
-from gencls.models import zoo
+from gencls.models import weights, zoo
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import ShapesWorld
 from gencls.trials import from_answers
@@ -36,11 +36,11 @@ def _bias(folder: str) -> float:
 
 
 def test_where_only_shape_told_categories_apart_the_shape_bias_is_high() -> None:
-    assert _bias(str(zoo.WEIGHTS / "shapes/control-shape")) > 0.9
+    assert _bias(str(weights.PACKAGE / "shapes/control-shape")) > 0.9
 
 
 def test_where_only_texture_told_categories_apart_the_shape_bias_is_low() -> None:
-    assert _bias(str(zoo.WEIGHTS / "shapes/control-texture")) < 0.1
+    assert _bias(str(weights.PACKAGE / "shapes/control-texture")) < 0.1
 
 
 @pytest.mark.parametrize("cue", ["shape", "texture"])
@@ -70,7 +70,7 @@ def test_the_diffusion_model_knows_the_photos_under_the_papers_weighting() -> No
 
 
 def test_the_weights_that_ship_are_safetensors_and_small() -> None:
-    files = [path for path in zoo.WEIGHTS.rglob("*") if path.is_file() and "checkpoint" not in path.name]
+    files = [path for path in weights.PACKAGE.rglob("*") if path.is_file() and "checkpoint" not in path.name]
     assert not [path for path in files if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
     sizes = {path: path.stat().st_size for path in files if path.suffix == ".safetensors"}
     assert sum(sizes.values()) < 30e6

@@ -10,12 +10,12 @@ import pytest
 from gencls.errors import GenclsError
 from gencls.likelihood.scoring import score
 from gencls.likelihood.weightings import answers
-from gencls.models import zoo
+from gencls.models import weights, zoo
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 
 
 def test_probabilities_are_shared_among_the_classes_asked_about() -> None:
-    model = zoo.open_folder(zoo.WEIGHTS / "shapes/control-shape", "control")
+    model = zoo.open_folder(weights.PACKAGE / "shapes/control-shape", "control")
     images = list(ShapesWorld().stimuli("photos", 8).images())
     whole = model.log_probabilities(images, SHAPES)  # type: ignore[union-attr]
     part = model.log_probabilities(images, ("moon", "star", "fish"))  # type: ignore[union-attr]

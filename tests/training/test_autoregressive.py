@@ -1,0 +1,176 @@
+"""Image tokens and the transformer on them: one resumable run, saved as an ordinary Janus that gives the same likelihoods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gencls.categories import prompts
+from gencls.likelihood.plans import Exhaustive
+from gencls.likelihood.scoring import score
+from gencls.models.autoregressive import AutoregressiveModel, load_autoregressive
+from gencls.models.zoo import open_folder
+from gencls.stimuli import tiny_imagenet
+from gencls.stimuli.shapes import SHAPES, ShapesWorld
+from gencls.stimuli.tiny_imagenet import TinyImageNet
+from gencls.training import autoregressive, loop, recipes
+from gencls.training.autoregressive import CODES, GRID, Janus, log_likelihoods, quantized, train_tokens
+from gencls.training.data import Photographs, Photos
+from gencls.training.pixel import PHOTO_TEXTS
+from gencls.training.recipes import RECIPES, train
+
+TINY = replace(RECIPES["shapes/ar"], steps=5, first=4, batch=4, width=64, depth=(1,), photos=16)
+EXAMINED = {"in_distribution_accuracy": dict.fromkeys(("value", "low", "high", "n"), 0)}
+CLASSES = ["star", "heart", "moon"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "_examine", lambda *_: EXAMINED)
+        return train("shapes/ar", tmp_path_factory.mktemp("ar") / "model", given=TINY)
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> AutoregressiveModel:
+    return load_autoregressive(folder, "shapes/ar")
+
+
+def _images(n: int) -> list[np.ndarray]:
+    return [ShapesWorld().photo("train", i) for i in range(n)]
+
+
+def _trained(model: AutoregressiveModel, codes: Tensor, captions: list[str]) -> Tensor:
+    """The likelihoods as training adds them up."""
+    words, counted = Janus(model.network, model.adapter.processor).prompts(captions, 14)
+    with torch.no_grad():
+        return log_likelihoods(model.network, words, counted, codes)
+
+
+def test_what_is_saved_gives_the_likelihoods_that_were_trained(opened: AutoregressiveModel) -> None:
+    asked = [
+        *prompts(CLASSES),
+        "a small photo of a star",
+    ]  # of several lengths: training fills them up, scoring does not
+    codes = opened.encode(_images(2))
+    ours = opened.log_likelihoods(codes, opened.read(asked))
+    for k, prompt in enumerate(asked):
+        np.testing.assert_allclose(ours[:, k], _trained(opened, codes, [prompt] * 2), atol=1e-4)
+    assert np.ptp(ours.sum(-1), axis=1).min() > 0  # the prompt makes a difference
+
+
+def test_a_caption_in_training_is_token_for_token_the_prompt_of_the_adapter(opened: AutoregressiveModel) -> None:
+    words, counted = Janus(opened.network, opened.adapter.processor).prompts(["A bad photo of a star"], 12)
+    assert torch.equal(words[0][counted[0].bool()], opened.adapter.prompt("A bad photo of a star"))
+    said = opened.adapter.processor.tokenizer.convert_ids_to_tokens(words[0][counted[0].bool()])
+    assert " ".join(said) == "[start] a bad photo of a star [begin]"
+
+
+def test_a_token_in_training_is_that_of_the_adapter(opened: AutoregressiveModel) -> None:
+    pictures = _images(8)
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        codes = quantized(opened.network.model.vqmodel, pixels)[2].flatten(1)
+    assert (
+        codes == opened.encode(pictures)
+    ).float().mean() > 0.99  # rounding in a batch may turn a code into its neighbour
+
+
+def test_the_likelihoods_of_all_codes_at_a_place_sum_to_one(opened: AutoregressiveModel) -> None:
+    place = 37
+    codes = opened.encode(_images(1)).repeat(CODES, 1)
+    codes[:, place] = torch.arange(CODES)
+    values = _trained(opened, codes, ["a star"] * CODES)
+    assert values[:, place].exp().sum() == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(values[:, :place], values[:1, :place].expand(CODES, -1), atol=1e-5, rtol=0)
+
+
+def test_the_folder_is_small_half_precise_and_draws(folder: Path, opened: AutoregressiveModel) -> None:
+    weights = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    unused = sum(t.numel() for name, t in weights.items() if "vision_model" in name or ".aligner" in name)
+    assert unused < 500
+    processor, network = opened.adapter.processor, opened.network
+    inputs = processor(text=["a star"], generation_mode="image", return_tensors="pt")
+    given = {"generation_mode": "image", "do_sample": True, "guidance_scale": 2, "max_length": GRID**2 + 8}
+    with torch.no_grad():
+        drawn = network.decode_image_tokens(network.generate(**inputs, **given))
+    assert drawn.shape == (1, 32, 32, 3)
+
+
+@pytest.mark.parametrize("stage", ["_token_loss", "log_likelihoods"])
+def test_a_run_killed_in_either_stage_ends_in_the_same_weights(
+    stage: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(recipes, "_examine", lambda *_: EXAMINED)
+    loss = getattr(autoregressive, stage)
+    calls = []
+
+    def killed(*given: object) -> Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss(*given)
+
+    monkeypatch.setattr(autoregressive, stage, killed)
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train("shapes/ar", out, given=TINY)
+    assert not out.exists()
+    train("shapes/ar", out, given=TINY)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+    whole, resumed = (load_file(each / "model.safetensors") for each in (folder, out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_tokens_come_to_say_what_is_in_an_image(tmp_path: Path) -> None:
+    """Trained for a moment, both decoders draw better than the mean colour, with many codes."""
+    photos = Photos(ShapesWorld(), 64)
+    made = autoregressive.janus(0, width=64, depth=1, side=32)
+    vq = made.network.model.vqmodel
+    train_tokens(vq, photos, 40, 16, 0, tmp_path / "c.checkpoint", label="", recipe="")
+    pixels = photos.images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        codes = quantized(vq, pixels)[2].flatten(1)
+        error = (vq.decode(codes) - pixels).square().mean()
+    assert error < pixels.var(dim=(0, 2, 3)).mean()
+    assert len(codes.unique()) > 30
+
+
+def test_natural_ar_answers_with_its_categories(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = replace(RECIPES["natural/ar"], steps=2, first=2, batch=2, width=64, depth=(1,))
+    everything = Photographs.__init__
+
+    def few(self: Photographs, world: TinyImageNet, side: int = tiny_imagenet.SIDE) -> None:
+        everything(self, world, side)
+        self.images, self.labels = self.images[::900], self.labels[::900]
+
+    monkeypatch.setattr(Photographs, "__init__", few)
+    folder = train("natural/ar", tmp_path / "model", given=given)
+    photos = TinyImageNet().stimuli(n=2, split="dev")
+    scores = score(open_folder(folder, "natural/ar"), photos, plan=Exhaustive(2), progress=False)
+    assert tuple(scores["class"].values) == tiny_imagenet.NATURAL
+    assert scores["log_likelihood"].shape == (2, 11, GRID**2)
+    assert "Tiny-ImageNet" in (folder / "README.md").read_text()
+    words = autoregressive._words(PHOTO_TEXTS)
+    longest = max(
+        len(words(f"a close up photo of a {name}[begin]").input_ids)
+        for c in tiny_imagenet.classes(80)
+        for name in c.names
+    )
+    assert longest <= autoregressive._LONGEST
+
+
+def test_shapes_captions_fit(opened: AutoregressiveModel) -> None:
+    words = opened.adapter.processor.tokenizer
+    assert (
+        max(len(words(f"a low resolution photo of a {name}[begin]").input_ids) for name in SHAPES)
+        <= autoregressive._LONGEST
+    )
