@@ -164,6 +164,8 @@ def train(
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = pool(plan.world, plan.photos, cache, plan.side)
     checkpoint = out.with_name(out.name + ".checkpoint")
+    if minutes is not None and plan.first:
+        raise GenclsError(f"{model} is trained in two stages, whose steps its recipe fixes; leave --minutes out")
     if minutes is not None:
         plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos)
 

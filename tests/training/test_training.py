@@ -292,6 +292,11 @@ def test_flow_matching_has_its_noise_levels_and_weights_have_the_mean_one() -> N
     assert eps[0] == eps[10] and eps[500] / eps[900] > 10  # kept from growing at low t, the SNR elsewhere
 
 
+def test_a_training_in_two_stages_has_no_budget_in_minutes(tmp_path: Path) -> None:
+    with pytest.raises(GenclsError, match="two stages"):
+        train("shapes/ar", tmp_path / "ar", given=replace(RECIPES["shapes/ar"], photos=8), minutes=1)
+
+
 def test_other_seeds_and_unknown_recipes() -> None:
     from gencls.errors import GenclsError
 
