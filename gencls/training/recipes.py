@@ -200,7 +200,7 @@ def _learnt(
 
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
     bound = json.dumps(asdict(plan))
-    run = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
+    run: tuple[Any, int, int, int, Path] = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
     along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
     if plan.kind in ("pixel", "driver"):
