@@ -164,6 +164,8 @@ def train(
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = pool(plan.world, plan.photos, cache, plan.side)
     checkpoint = out.with_name(out.name + ".checkpoint")
+    if minutes is not None and plan.first:
+        raise GenclsError(f"{model} is trained in two stages, whose steps its recipe fixes; leave --minutes out")
     if minutes is not None:
         plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos)
 
@@ -198,7 +200,7 @@ def _learnt(
 
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
     bound = json.dumps(asdict(plan))
-    run = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
+    run: tuple[Any, int, int, int, Path] = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
     along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
     if plan.kind in ("pixel", "driver"):
