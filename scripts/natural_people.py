@@ -26,7 +26,10 @@ if __name__ == "__main__":
     photographs.PEOPLE.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(photographs.PEOPLE, index=False, float_format="%.6g", na_rep="nan")
     print(photographs.PEOPLE, len(table))
-    sides = photographs.by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32)).drop(columns="origin")
+    whole = gencls.world("full").stimuli("cue-conflict")
+    sides = photographs.computed_by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32), whole).drop(
+        columns="origin"
+    )
     sides.to_csv(photographs.RESOLUTION, index=False, float_format="%.6g")
     print(photographs.RESOLUTION, len(sides))
     noised, _ = photographs.noise_at_test(natural)

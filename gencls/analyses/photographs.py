@@ -274,19 +274,28 @@ def trained_at(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
 def by_resolution(model: str, sides: Sequence[int]) -> pd.DataFrame:
     """Shape bias of a model of the world `full` at each resolution: `side, observer, value, low, high, n, origin`.
 
-    Computed where the stimuli are here, else from `RESOLUTION`; no row for what is on neither.
+    From `RESOLUTION` where all of it is there; computed where the stimuli are here; else no row.
     """
-    full = open_world("full")
+    if RESOLUTION.is_file():
+        table = pd.read_csv(RESOLUTION)
+        found = table[(table["observer"] == model) & table["side"].isin(sides)]
+        if set(found["side"]) == set(sides):
+            return found.assign(origin="record").reset_index(drop=True)
     try:
-        whole = full.stimuli("cue-conflict")
+        whole = open_world("full").stimuli("cue-conflict")
     except GenclsError:
-        table = pd.read_csv(RESOLUTION) if RESOLUTION.is_file() else pd.DataFrame(columns=["side", "observer"])
-        return table[(table["observer"] == model) & table["side"].isin(sides)].assign(origin="record")
-    rows = [pd.DataFrame(columns=["side", "observer", "value", "low", "high", "n", "origin"])]
+        return pd.DataFrame(columns=["side", "observer", "value", "low", "high", "n", "origin"])
+    return computed_by_resolution(model, sides, whole)
+
+
+def computed_by_resolution(model: str, sides: Sequence[int], whole: StimulusSet) -> pd.DataFrame:
+    """`by_resolution` on these stimuli, scored."""
+    full = open_world("full")
+    rows = []
     for side in sides:
         shown = whole if side >= whole[0].image.shape[0] else reduced(whole, side)
         scored = full.scores(shown, model)
         trials = full.trials(shown, model, scored)
         trials["set"] = whole.name
         rows.append(figures.points({model: metrics.shape_bias(trials)}, side=side, origin=scored.origin))
-    return pd.concat(rows[len(rows) > 1 :], ignore_index=True)
+    return pd.concat(rows, ignore_index=True)
