@@ -239,6 +239,15 @@ def of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> 
     return table[(table["measure"] == measure) & (table["set"] == name) & (table["other"] == "")].reset_index(drop=True)
 
 
+def beside_people(biases: pd.DataFrame, table: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Rows of `figures.forest`: single people and recorded networks, who saw 224 pixels, above the world's models (`biases`: of `bias.biases`)."""
+    others = of_people(table, "shape bias")
+    others = others[~others["observer"].isin(models)].assign(name="others, 224 pixels")
+    ours = biases[(biases["category"] == "") & biases["observer"].isin(models)].assign(name="this world, 64 pixels")
+    columns = ["name", "observer", "origin", "value", "low", "high", "n"]
+    return pd.concat([part.assign(origin="record")[columns] for part in (others, ours) if len(part)], ignore_index=True)
+
+
 def mean_of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> Estimate:
     """The mean over people of one measure, with an interval over people where there are enough of them."""
     rows = of_people(table, measure, name)
