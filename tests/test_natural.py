@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import gencls
-from gencls import worlds
-from gencls.analyses import robustness
+from gencls import metrics, worlds
+from gencls.analyses import photographs, robustness
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.scoring import score
@@ -88,3 +88,23 @@ def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
     )
     shown, images = robustness.manipulated_pictures(seen, [], ["contrast"], 3, robustness.small)
     assert shown.empty and not images
+
+
+@pytest.mark.parametrize("name", worlds.REAL_SETS)
+def test_the_shipped_weights_give_the_numbers_on_record(mirror: Path, name: str) -> None:
+    world = gencls.world("natural")
+    here = [model for model in world.models if (worlds.RECORDS / "natural" / name / worlds.record_name(model)).exists()]
+    assert "natural/pixel" in here and "natural/resnet" in here
+    for model in here:
+        assert world.scores(world.stimuli(name, 33), model, check=2).checked == 2
+
+
+def test_what_is_computed_from_people_is_what_ships(mirror: Path) -> None:
+    shipped = pd.read_csv(photographs.PEOPLE, keep_default_na=False, na_values=["nan"])
+    world = gencls.world("natural")
+    people = {o: metrics.shape_bias(t, None, None) for o, t in world.people("cue-conflict").items()}
+    rows = shipped[(shipped["measure"] == "shape bias") & shipped["observer"].isin(people)].set_index("observer")
+    assert len(rows) == len(people) == 10
+    for person, bias in people.items():
+        assert rows.loc[person, "value"] == pytest.approx(float(bias), abs=1e-5)
+    assert not {"trial", "imagename", "object_response"} & set(shipped)  # no trial of anybody
