@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from gencls.models.numbers import training_dtype
-from gencls.training.data import Photographs
+from gencls.training.data import Photographs, Photos, Pool
 from gencls.training.loop import Snapshots, compiled, fit
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
@@ -35,7 +35,7 @@ def latent_pipeline(
     torch.manual_seed(seed)
     words = tokenizer(texts)
     vae = AutoencoderKL(
-        latent_channels=channels, block_out_channels=(width // 8, width // 4, width // 2, width), norm_num_groups=8,
+        latent_channels=channels, block_out_channels=(width // 8, width // 4, width // 2, 3 * width // 4), norm_num_groups=8,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1,
         sample_size=side, mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def latent_pipeline(
 
 def train_autoencoder(
     vae: AutoencoderKL,
-    photos: Photographs,
+    photos: Pool,
     steps: int,
     batch: int,
     seed: int,
@@ -96,7 +96,7 @@ class Latents:
     The scale becomes the autoencoder's `scaling_factor`.
     """
 
-    def __init__(self, vae: AutoencoderKL, photos: Photographs) -> None:
+    def __init__(self, vae: AutoencoderKL, photos: Photos | Photographs) -> None:
         both = (photos.images, photos.images.flip(2))  # n×64×64×3
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=training_dtype() is torch.bfloat16):
             found = torch.stack([torch.cat([_mean(vae, part) for part in some.split(128)]) for some in both])
@@ -127,7 +127,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def train_latent(
     pipe: StableDiffusionPipeline,
-    photos: Photographs,
+    photos: Photos | Photographs,
     steps: int,
     batch: int,
     seed: int,
