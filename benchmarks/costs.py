@@ -13,7 +13,7 @@ from pathlib import Path
 from gencls.analyses import drivers
 from gencls.book import EXECUTED, root_folder
 from gencls.likelihood import records
-from gencls.worlds import RECORDS
+from gencls.worlds import RECORDS, WORLDS
 
 
 def main() -> None:
@@ -28,14 +28,17 @@ def main() -> None:
                     "seconds": round(seconds, 1),
                 }
             )
-    for model in ("pixel", "resnet", "resnet-noise"):
+    for model in (model for name in ("shapes", "natural") for model in WORLDS[name].models):
         evaluations = stimuli = 0
-        for record in sorted((RECORDS / "shapes").glob(f"*/{model}.zarr.zip")):
+        for record in sorted((RECORDS / model).parent.glob(f"*/{model.rpartition('/')[2]}.zarr.zip")):
             scores = records.read(record)
             values = scores["error"] if "error" in scores else scores["log_probability"].isel({"class": 0})
+            if scores.attrs["kind"] == "noised":  # which answers for all classes at once
+                values = values.isel({"class": 0})
             evaluations += values.size
             stimuli += scores.sizes["stimulus"]
-        rows.append({"what": f"record of shapes/{model}", "stimuli": stimuli, "evaluations": evaluations})
+        if stimuli:
+            rows.append({"what": f"record of {model}", "stimuli": stimuli, "evaluations": evaluations})
     for row in drivers.costs(drivers.here([*drivers.GENERATIVE, drivers.CLASSIFIER])).to_dict("records"):
         what = f"{row['observer']}: one training, and a seed's record of {sum(drivers.COUNTS.values())} stimuli"
         counted = {"stimuli": sum(drivers.COUNTS.values()), "evaluations": row["evaluations"]}

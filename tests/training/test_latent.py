@@ -145,6 +145,6 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path: Path) -> None:
     smooth = torch.nn.functional.interpolate(coarse, SIDE, mode="bilinear").permute(0, 2, 3, 1)
     photos.images = (smooth * 255).byte().contiguous()
     vae = latent_pipeline(0, width=WIDTH, side=SIDE).vae
-    latent.train_autoencoder(vae, photos, 100, 8, 0, tmp_path / "vae.checkpoint", "test", "")
+    latent.train_autoencoder(vae, photos, 200, 8, 0, tmp_path / "vae.checkpoint", "test", "")
     mean = 10 * np.log10(255**2 / photos.images.float().var((0, 1, 2)).mean().item())
-    assert latent.reconstruction(vae, photos.images) > mean + 1
+    assert latent.reconstruction(vae, photos.images) > mean + 2
