@@ -73,7 +73,7 @@ class Scored:
 class World:
     """What the worlds share. `models` are the ids of its models; people, where there are any, come from `people`.
 
-    `withheld`: the sets whose pictures no page shows.
+    `withheld`: the sets whose pictures no page shows; `noise_seeds`: the noise draws under which cue conflict is scored.
     """
 
     name: str
@@ -82,6 +82,7 @@ class World:
     models: tuple[str, ...]
     controls: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
+    noise_seeds: tuple[int, ...] = NOISE_SEEDS
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         """A stimulus set of this world by name; `n` of them, spread over the set, or all."""
@@ -238,6 +239,7 @@ class Natural(World):
     categories = tiny_imagenet.NATURAL
     sets = ("photos", *REAL_SETS, *manipulations.NATURAL_LEVELS)
     withheld = ("photos", *manipulations.NATURAL_LEVELS)  # ImageNet's terms
+    noise_seeds = (0,)
     models = (
         *("natural/pixel", "natural/latent", "natural/ar"),
         *("natural/denoising-classifier", "natural/clip"),

@@ -14,7 +14,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
 from gencls.stimuli.sets import COLUMNS, StimulusSet, spread
-from gencls.worlds import NOISE_SEEDS, Scored, World, seeds_of
+from gencls.worlds import Scored, World, seeds_of
 
 #: A bootstrap for explorers, where hundreds of intervals are wanted at once.
 QUICK = Bootstrap(draws=1000)
@@ -213,12 +213,12 @@ def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estima
 def over_noise(seen: Seen, seed: int = 0, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
     """Generative model → mean bias over noise draws, `low` and `high` the lowest and highest of them, `n` their number.
 
-    Each draw is a noise seed of its own: `seed`, which `seen` was scored with, and those after it.
+    Each draw is a noise seed of its own: `seed`, which `seen` was scored with, and those after it. A world with one draw has nothing to compare.
     """
-    found = {}
-    for model in seen.generative:
+    found: dict[str, Estimate] = {}
+    for model in seen.generative if len(seen.world.noise_seeds) > 1 else ():
         values = []
-        for offset in NOISE_SEEDS:
+        for offset in seen.world.noise_seeds:
             scored = seen.world.scores(seen.stimuli, model, seed=seed + offset) if offset else seen.scored[model]
             values.append(float(metrics.shape_bias(seen.world.trials(seen.stimuli, model, scored, by), None, None)))
         found[model] = Estimate(
