@@ -340,7 +340,7 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
 
     loaded = open_folder(folder, model)
     driver = plan.kind == "driver"  # trained on the bare category
-    few = {"driver": 128, "noised-classifier": 128, "pixel": 256}.get(plan.kind, None if plan.natural else 256)
+    few = {"driver": 128, "noised-classifier": 128, "pixel": 256, "latent": 256}.get(plan.kind, None if plan.natural else 256)
     photos = plan.world.stimuli("photos", few, split="dev")
     scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
