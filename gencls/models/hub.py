@@ -122,8 +122,12 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
         options["requires_safety_checker"] = False
     try:
         return kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=None if allow_pickles else True, **options
-        ).to(dtype=torch.float32)  # whatever it is kept in
+            folder,
+            local_files_only=True,
+            use_safetensors=None if allow_pickles else True,
+            dtype=torch.float32,  # whatever it is kept in
+            **options,
+        )
     except OSError as error:
         if (
             not allow_pickles
