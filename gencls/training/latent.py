@@ -148,7 +148,7 @@ def train_latent(
     """
     before = checkpoint.with_name(checkpoint.name + "-first")
     seconds = train_autoencoder(pipe.vae, photos, first, max(1, batch // 4), seed, before, label, recipe)
-    pipe.vae.to(torch.float16).to(torch.float32)  # as it will be saved
+    pipe.vae.half().float()  # as it will be saved
     latents = Latents(pipe.vae, photos)
     alphas = pipe.scheduler.alphas_cumprod
     pipe.unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward pass is slow on 64 tokens

@@ -118,7 +118,7 @@ RECIPES: dict[str, Recipe] = {
     "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
     "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
-    "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500),
+    "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500, most=6.0),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32, patch=4),
@@ -214,7 +214,9 @@ def _learnt(
         )
     elif plan.kind == "latent":
         saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
-        seconds = train_latent(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
+        seconds = train_latent(
+            saved, *run, first=plan.first, label=model, recipe=bound, most=plan.most, rate=plan.rate, snapshots=along
+        )
     elif plan.kind == "driver":
         seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "clip":
@@ -340,7 +342,9 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
 
     loaded = open_folder(folder, model)
     driver = plan.kind == "driver"  # trained on the bare category
-    few = {"driver": 128, "noised-classifier": 128, "pixel": 256}.get(plan.kind, None if plan.natural else 256)
+    few = {"driver": 128, "noised-classifier": 128, "pixel": 256, "latent": 256}.get(
+        plan.kind, None if plan.natural else 256
+    )
     photos = plan.world.stimuli("photos", few, split="dev")
     scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
     right = photos.table["category"].tolist()
