@@ -17,7 +17,7 @@ from gencls import figures, metrics
 from gencls.analyses import agreement, noise
 from gencls.analyses.bias import QUICK, Seen
 from gencls.errors import GenclsError
-from gencls.likelihood.weightings import Weighting, exponential
+from gencls.likelihood.weightings import Weighting, exponential, weighting
 from gencls.metrics import Bootstrap, Estimate
 from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
@@ -175,12 +175,18 @@ def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None 
 
 
 def people(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> tuple[pd.DataFrame, str]:
-    """What is computed from people's trials, and where it comes from: "computed" where they are here, else "record"."""
+    """What is computed from people's trials, and where it comes from: "computed" where they are here, else "record".
+
+    On record are our models' answers under the paper's weighting: under another they are left out.
+    """
     if world.people("cue-conflict"):
         return computed(world, models, by), "computed"
     if not PEOPLE.is_file():
         raise GenclsError(f"{PEOPLE} is not there, and people's trials are not either; `gencls data fetch` gets them")
-    return pd.read_csv(PEOPLE, keep_default_na=False, na_values=["nan"]), "record"
+    table = pd.read_csv(PEOPLE, keep_default_na=False, na_values=["nan"])
+    if weighting(by).name != "exp(-7t)":
+        table = table[~table["observer"].str.startswith("natural/") & ~table["other"].str.startswith("natural/")]
+    return table.reset_index(drop=True), "record"
 
 
 def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> pd.DataFrame:

@@ -99,6 +99,15 @@ def test_a_family_at_another_resolution_stands_beside_itself(both) -> None:  # t
     assert found.to_dict() == pytest.approx({64: 0.2, 32: 0.7}, abs=0.01)
 
 
+def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(World, "people", lambda *_: {})
+    papers, origin = photographs.people(World(), [], "exp(-7t)")
+    uniform, _ = photographs.people(World(), [], "uniform")
+    assert origin == "record" and papers["observer"].str.startswith("natural/").any()
+    assert not uniform["observer"].str.startswith("natural/").any()
+    assert photographs.mean_of_people(uniform, "shape bias") == photographs.mean_of_people(papers, "shape bias")
+
+
 def test_the_ledger_takes_each_world_from_its_own_page() -> None:
     numbers = [Number("shape bias", 0.6, 0.5, 0.7, 500, o, "record") for o in ("natural/pixel", "people")]
     numbers += [Number("bias of the noise ablation", 0.5, 0.4, 0.6, 500, "natural/resnet-noise", "record")]
