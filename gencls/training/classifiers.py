@@ -86,6 +86,7 @@ def train_on_labels(
     checkpoint: Path,
     *,
     noise: tuple[float, float] | None = None,
+    noised: float = 1.0,
     rate: float = 2e-3,
     label: str = "resnet",
     recipe: str = "",
@@ -95,8 +96,8 @@ def train_on_labels(
 ) -> float:
     """Train by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` as in `fit`.
 
-    `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. Noise comes before magnification. `rate`: the highest
-    learning rate.
+    `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. `noised`: the share of the images that it is for; the others
+    are clean. Noise comes before magnification. `rate`: the highest learning rate.
     """
     forward = compiled(network) if fast else network
 
@@ -105,6 +106,8 @@ def train_on_labels(
         images, labels = photos.batch(batch, generator)
         if noise is not None:
             gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(batch, generator=generator)
+            if noised < 1:
+                gamma = torch.where(torch.rand(batch, generator=generator) < noised, gamma, 1.0)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
         return F.cross_entropy(logits(forward, images, magnify), labels)
 

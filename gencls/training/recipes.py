@@ -42,6 +42,7 @@ class Recipe:
     world: ShapesWorld | TinyImageNet = field(default_factory=ShapesWorld)
     width: int = 256
     noise: tuple[float, float] | None = None  # range of γ, for a ResNet
+    noised: float = 1.0  # share of its images that the noise is for
     photos: int = POOL
     patch: int = 8  # pixels a side of a transformer's patches
     pixels: int = tiny_imagenet.SIDE  # a side of the photographs, where they are reduced
@@ -97,6 +98,7 @@ _PHOTOGRAPHS = Recipe(
     rate=1.5e-3,
 )  # fmt: skip
 _CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
+_SWEEP = replace(_CLASSIFIER, steps=1500, width=64, depth=(2, 2, 2), noise=(0.0, 1.0))
 _HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
 
 RECIPES: dict[str, Recipe] = {
@@ -121,14 +123,17 @@ RECIPES: dict[str, Recipe] = {
     "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500, most=6.0),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
-    "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32, patch=4),
+    "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32),
     "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
-        _CLASSIFIER, kind="noised-classifier", steps=2400, width=256, depth=(5,), activation="relu2", rate=1e-3
+        _CLASSIFIER, kind="noised-classifier", steps=7500, width=256, depth=(5,), activation="relu2", rate=1e-3
     ),
     "natural/ar": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
+    "sweep/clean": replace(_SWEEP, noise=None),
+    **{f"sweep/gamma-{low:g}": replace(_SWEEP, noise=(low, 1.0)) for low in (0.9, 0.75, 0.5, 0.25, 0.0)},
+    **{f"sweep/share-{share:g}": replace(_SWEEP, noised=share) for share in (0.25, 0.5, 0.75)},
 }
 
 
@@ -241,6 +246,7 @@ def _learnt(
             saved,
             *run,
             noise=plan.noise,
+            noised=plan.noised,
             rate=plan.rate,
             label=model,
             recipe=bound,

@@ -187,6 +187,23 @@ def test_a_sheet_shows_a_row_a_prompt_and_leaves_the_pipeline_as_it_was(family: 
     assert np.array_equal(np.asarray(page), again) and not np.array_equal(again, other)
 
 
+def test_noise_for_none_of_the_images_is_no_noise_and_for_half_of_them_is_neither_that_nor_for_all(
+    tmp_path: Path,
+) -> None:
+    plan = TINY["shapes/resnet"]
+    schedules = {"clean": {}, "none": {"noised": 0.0}, "half": {"noised": 0.5}, "all": {"noised": 1.0}}
+    made = {}
+    for name, share in schedules.items():
+        given = replace(plan, noise=(0.0, 1.0) if share else None, **share)
+        made[name] = weights(train("shapes/resnet", tmp_path / name, cache=tmp_path / "photos", given=given))
+
+    def same(a: str, b: str) -> bool:
+        return all(torch.equal(made[a][n], made[b][n]) for n in made[a])
+
+    assert same("clean", "none")
+    assert not any(same("half", other) for other in ("clean", "all"))
+
+
 def test_captions_of_the_same_text_are_positives_and_different_ones_give_clips_own_loss() -> None:
     from gencls.training.clip import contrast
 
