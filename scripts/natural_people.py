@@ -1,7 +1,7 @@
-"""Compute what the natural world's pages say of people, of resolution and of noise at test: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
+"""Compute what the natural world's pages say of people, of resolution and of noise: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
 
 People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier,
-`photographs.NOISE` of this world's ResNets.
+`photographs.NOISE` of this world's ResNets, and `photographs.SWEEP` of the small ones whose weights do not ship: it is made again where all of them lie in runs/weights/sweep.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import gencls
 from gencls.analyses import photographs
 from gencls.errors import GenclsError
-from gencls.worlds import REAL_SETS, World
+from gencls.training.recipes import RECIPES
+from gencls.worlds import REAL_SETS, WEIGHTS_OF_SEEDS, World
 
 
 def scored(world: World, model: str) -> bool:
@@ -35,3 +36,8 @@ if __name__ == "__main__":
     noised, _ = photographs.noise_at_test(natural)
     noised.to_csv(photographs.NOISE, index=False, float_format="%.6g")
     print(photographs.NOISE, len(noised))
+    small = {model: WEIGHTS_OF_SEEDS / model for model in RECIPES if model.startswith("sweep/")}
+    if all(folder.exists() for folder in small.values()):
+        swept = photographs.computed_sweep(natural, small)
+        swept.to_csv(photographs.SWEEP, index=False, float_format="%.6g")
+        print(photographs.SWEEP, len(swept))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from gencls.worlds import REAL_SETS, RECORDS, World, open_world
 PEOPLE = RECORDS / "natural" / "people.csv"
 RESOLUTION = RECORDS / "natural" / "resolution.csv"
 NOISE = RECORDS / "natural" / "noise.csv"
+SWEEP = RECORDS / "natural" / "sweep.csv"
 #: Shares of noise that the ResNets are tested with, 1 − γ.
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75)
 ABLATION = ("natural/resnet", "natural/resnet-noise")
@@ -171,6 +173,53 @@ def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None 
     return noise.frame(noise.ablation(world, noise.classifiers(world, ABLATION), shares, n)), "computed"
 
 
+def computed_sweep(
+    world: World, folders: Mapping[str, Path], shares: Sequence[float] = (0.0, 0.1, 0.25, 0.5)
+) -> pd.DataFrame:
+    """Shape bias and accuracy of small ResNets whose trainings differ in the noise alone, with these shares of noise at test; `SWEEP`.
+
+    folders : id of a recipe, `sweep/…` → where its weights are
+    Returns `observer, strength, noised, measure, share, value, low, high, n`: `strength` is 1 − the least γ in training, the most noise that an image was
+    given, `noised` the share of images that were given any.
+    """
+    from gencls.models.discriminative import DiscriminativeModel
+    from gencls.training.recipes import recipe
+
+    parts = []
+    for model, folder in folders.items():
+        opened, given = zoo.open_folder(folder, model), recipe(model)
+        assert isinstance(opened, DiscriminativeModel)
+        least, noised = (given.noise[0], given.noised) if given.noise else (1.0, 0.0)
+        found = noise.frame(noise.ablation(world, {model: opened}, shares, None))
+        parts.append(found.assign(strength=1 - least, noised=noised))
+    columns = ["observer", "strength", "noised", "measure", "share", "value", "low", "high", "n"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def swept(shares: Sequence[float] = (0.0, 0.25)) -> pd.DataFrame:
+    """The record of `computed_sweep` at these shares of noise at test, its `observer` now `training` and `observer` the noise at test; no rows without one."""
+    if not SWEEP.is_file():
+        return pd.DataFrame(
+            columns=["training", "strength", "noised", "measure", "share", "value", "low", "high", "n", "observer"]
+        )
+    table = pd.read_csv(SWEEP).rename(columns={"observer": "training"})
+    table = table[table["share"].isin(shares)]
+    return table.assign(observer=[f"{share:.0%} of noise at test" for share in table["share"]]).reset_index(drop=True)
+
+
+def sweep(along: str, shares: Sequence[float] = (0.0, 0.1, 0.25, 0.5)) -> pd.DataFrame:
+    """Shape biases of `swept` along `strength`, every image noised, or along `noised`, the paper's noise for a share of them; both begin without noise.
+
+    GenclsError if `along` is neither.
+    """
+    if along not in ("strength", "noised"):
+        raise GenclsError(f"the sweep over noise goes along 'strength' or 'noised', not along {along!r}")
+    table = swept(shares)
+    other = "noised" if along == "strength" else "strength"
+    chosen = table[(table["measure"] == noise.BIAS) & ((table[other] == 1) | (table["noised"] == 0))]
+    return chosen.sort_values(["share", along], kind="stable").reset_index(drop=True)
+
+
 # -- people -----------------------------------------------------------------------------------------------------------
 
 
@@ -245,13 +294,17 @@ def of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> 
     return table[(table["measure"] == measure) & (table["set"] == name) & (table["other"] == "")].reset_index(drop=True)
 
 
-def beside_people(biases: pd.DataFrame, table: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    """Rows of `figures.forest`: single people and recorded networks, who saw 224 pixels, above the world's models (`biases`: of `bias.biases`)."""
+def beside_people(seen: Seen, biases: pd.DataFrame, table: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """Rows of `figures.forest`: single people and recorded networks, who saw 224 pixels, above the world's models (`biases`: of `bias.biases`).
+
+    `table, origin` : what `people` gives
+    """
     others = of_people(table, "shape bias")
-    others = others[~others["observer"].isin(models)].assign(name="others, 224 pixels")
-    ours = biases[(biases["category"] == "") & biases["observer"].isin(models)].assign(name="this world, 64 pixels")
+    others = others[~others["observer"].isin(seen.models)].assign(name="others, 224 pixels", origin=origin)
+    ours = biases[(biases["category"] == "") & biases["observer"].isin(seen.models)]
+    ours = ours.assign(name="this world, 64 pixels", origin=[seen.origin(o) for o in ours["observer"]])
     columns = ["name", "observer", "origin", "value", "low", "high", "n"]
-    return pd.concat([part.assign(origin="record")[columns] for part in (others, ours) if len(part)], ignore_index=True)
+    return pd.concat([part[columns] for part in (others, ours) if len(part)], ignore_index=True)
 
 
 def mean_of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> Estimate:

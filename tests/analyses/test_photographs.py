@@ -9,6 +9,7 @@ import xarray as xr
 
 from gencls.analyses import ledger, photographs
 from gencls.analyses.bias import Seen
+from gencls.errors import GenclsError
 from gencls.results import Number
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import Natural, Scored
@@ -106,6 +107,26 @@ def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkey
     assert origin == "record" and papers["observer"].str.startswith("natural/").any()
     assert not uniform["observer"].str.startswith("natural/").any()
     assert photographs.mean_of_people(uniform, "shape bias") == photographs.mean_of_people(papers, "shape bias")
+
+
+def test_a_sweep_begins_without_noise_and_goes_along_one_of_its_two_ways(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    trainings = {"clean": (0, 0), "gamma-0.5": (0.5, 1), "gamma-0": (1, 1), "share-0.5": (1, 0.5)}
+    rows = [
+        {"observer": o, "strength": s, "noised": p, "measure": m, "share": at, "value": 0.1 * i, "low": 0, "high": 1, "n": 9}
+        for i, (o, (s, p)) in enumerate(trainings.items())
+        for m in ("shape bias", "accuracy")
+        for at in (0.25, 0.0)
+    ]  # fmt: skip
+    monkeypatch.setattr(photographs, "SWEEP", tmp_path / "sweep.csv")
+    assert photographs.sweep("strength").empty and photographs.swept().empty
+    pd.DataFrame(rows).to_csv(tmp_path / "sweep.csv", index=False)
+    strength, noised = photographs.sweep("strength"), photographs.sweep("noised")
+    assert list(strength["training"]) == ["clean", "gamma-0.5", "gamma-0"] * 2
+    assert list(noised["training"]) == ["clean", "share-0.5", "gamma-0"] * 2
+    assert list(noised["observer"]) == ["0% of noise at test"] * 3 + ["25% of noise at test"] * 3
+    assert set(strength["measure"]) == {"shape bias"} and len(photographs.swept()) == len(rows)
+    with pytest.raises(GenclsError, match="'strength' or 'noised'"):
+        photographs.sweep("width")
 
 
 def test_the_ledger_takes_each_world_from_its_own_page() -> None:
