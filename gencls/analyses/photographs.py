@@ -37,6 +37,13 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
+#: What differs in one thing each: latents or tokens in the place of pixels, and captions in the place of labels before one and the same tower.
+KINDRED = (
+    ("natural/latent", "natural/pixel"),
+    ("natural/ar", "natural/pixel"),
+    ("natural/ar", "natural/latent"),
+    ("natural/clip", "natural/vit"),
+)
 #: The mean κ of the people among themselves, the ceiling.
 CEILING = "people with each other"
 EACH_OTHER = "each other"
@@ -56,16 +63,19 @@ def told(trials: pd.DataFrame, bootstrap: Bootstrap = QUICK) -> dict[str, Estima
     return {"shape bias": bias, "corrected for guessing": bias.corrected, "cue accuracy": bias.cue_accuracy}
 
 
-def differences(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+def differences(
+    seen: Seen, by: str | Weighting = "exp(-7t)", pairs: Sequence[tuple[str, str]] | None = None
+) -> pd.DataFrame:
     """Shape bias of each generative model less that of each other one, paired over stimuli, Holm-corrected as one family.
 
-    `observer, value, low, high, n, p, p_holm`, `observer` naming both.
+    pairs : others than these, as far as both of a pair answered
+    Returns `observer, value, low, high, n, p, p_holm`, `observer` naming both.
     """
     kinds = families(seen)
+    asked = pairs or list(itertools.product(GENERATIVE, [*DISCRIMINATIVE, *BETWEEN]))
     trials = {m: seen.trials(m, by) for models in kinds.values() for m in models}
     found = {
-        f"{a} − {b}": metrics.compare_shape_bias(trials[a], trials[b])
-        for a, b in itertools.product(kinds["generative"], [*kinds["discriminative"], *kinds["between"]])
+        f"{a} − {b}": metrics.compare_shape_bias(trials[a], trials[b]) for a, b in asked if a in trials and b in trials
     }
     corrected = metrics.holm({pair: e.p for pair, e in found.items()})
     rows = figures.points(found)

@@ -65,6 +65,13 @@ def test_a_plain_difference_stands_and_a_small_one_does_not(both) -> None:  # ty
     assert "natural/pixel is more shape-biased than natural/resnet" in said
 
 
+def test_pairs_are_compared_as_far_as_both_answered(both) -> None:  # type: ignore[no-untyped-def]
+    asked = (("natural/clip", "natural/vit"), ("natural/clip", "natural/pixel"), ("natural/resnet", "natural/pixel"))
+    found = photographs.differences(both[0], pairs=asked)
+    assert list(found["observer"]) == ["natural/clip − natural/pixel", "natural/resnet − natural/pixel"]
+    assert found["value"].iloc[1] == pytest.approx(-0.6)
+
+
 def test_biases_are_compared_at_the_same_accuracy(both) -> None:  # type: ignore[no-untyped-def]
     seen, photos = both
     curve = photographs.matched(seen.world, seen, photos)
