@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ from transformers import (
 )
 
 from gencls.training.data import Photographs, Photos
-from gencls.training.loop import compiled, fit
+from gencls.training.loop import Snapshots, compiled, fit
 from gencls.training.pixel import SHAPE_TEXTS, tokenizer
 
 #: Rows and columns of tokens.
@@ -70,6 +71,26 @@ class Janus:
         said = [caption + self.processor.image_start_token for caption in captions]
         found = self.processor.tokenizer(said, padding="max_length", max_length=length, return_tensors="pt")
         return found["input_ids"], found["attention_mask"]
+
+    @torch.no_grad()
+    def write(self, captions: Sequence[str], generator: torch.Generator) -> Tensor:
+        """The tokens of a picture a caption, n×T, each drawn given those before it, at temperature 1 and without guidance."""
+        parts = self.network.model
+        words, mask = self.prompts(captions, _LONGEST)
+        fed, codes = self.network.get_input_embeddings()(words), []
+        for _ in range(GRID**2):
+            states = parts.language_model(inputs_embeds=fed, attention_mask=mask, use_cache=False).last_hidden_state
+            likely = parts.generation_head(states[:, -1]).float().softmax(-1)
+            codes.append(torch.multinomial(likely, 1, generator=generator))
+            fed = torch.cat([fed, self.network.prepare_embeddings_for_image_generation(codes[-1])], 1)
+            mask = F.pad(mask, (0, 1), value=1)
+        return torch.cat(codes, 1)
+
+    @torch.no_grad()
+    def draw(self, captions: Sequence[str], generator: torch.Generator) -> np.ndarray:
+        """What is written, decoded: n×s×s×3 in [0, 1]."""
+        pixels = self.network.model.vqmodel.decode(self.write(captions, generator)).float()  # n×3×s×s in [−1, 1]
+        return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
 
 def _words(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -247,6 +268,7 @@ def train_transformer(
     label: str,
     recipe: str,
     fast: bool,
+    snapshots: Snapshots | None = None,
 ) -> float:
     """Train the transformer on captions and the tokens of the photos by maximum likelihood; returns seconds.
 
@@ -279,7 +301,15 @@ def train_transformer(
         for layer in decoder.layers if fast else ():
             compiled(layer)
         seconds = fit(
-            model, loss, steps, checkpoint, learning_rate=1.5e-3, weight_decay=0.2, label=label, recipe=recipe
+            model,
+            loss,
+            steps,
+            checkpoint,
+            learning_rate=1.5e-3,
+            weight_decay=0.2,
+            label=label,
+            recipe=recipe,
+            snapshots=snapshots,
         )
     decoder.config._attn_implementation = attention
     return seconds
@@ -296,8 +326,9 @@ def train_autoregressive(
     first: int,
     label: str,
     recipe: str,
+    snapshots: Snapshots | None = None,
 ) -> float:
-    """Train the VQ autoencoder for the `first` steps, then the transformer for `steps`; returns seconds.
+    """Train the VQ autoencoder for the `first` steps, then the transformer for `steps`, of which `snapshots` counts; returns seconds.
 
     Each has a checkpoint of its own: a run that is taken up again passes over what is done.
     """
@@ -305,4 +336,6 @@ def train_autoregressive(
     before = checkpoint.with_name(checkpoint.name + "-first")
     seconds = train_tokens(janus.network.model.vqmodel, photos, first, batch, seed, before, **run)
     # Compiling takes as long as a few hundred steps.
-    return seconds + train_transformer(janus, photos, steps, batch, seed, checkpoint, fast=steps >= 500, **run)
+    return seconds + train_transformer(
+        janus, photos, steps, batch, seed, checkpoint, fast=steps >= 500, snapshots=snapshots, **run
+    )

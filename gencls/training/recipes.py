@@ -69,7 +69,7 @@ class Recipe:
     @property
     def generative(self) -> bool:
         """Whether it draws."""
-        return self.kind in ("pixel", "latent", "driver")
+        return self.kind in ("pixel", "latent", "driver", "autoregressive")
 
     @property
     def side(self) -> int:
@@ -230,7 +230,7 @@ def _learnt(
     elif plan.kind == "autoregressive":
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
-        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound)
+        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(

@@ -11,41 +11,47 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from gencls.training.autoregressive import Janus
+
 #: Of a sampler, and images a prompt: enough to see what is there.
 STEPS, COLUMNS = 25, 2
 #: An image is magnified, each pixel alike, to about so many pixels a side.
 _SIDE, _MARGIN = 128, 8
 
 
-def sheet(pipeline: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> Image.Image:
+def sheet(model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> Image.Image:
     """A row a prompt, named at its left; arguments as in `draw`."""
-    return _laid_out(draw(pipeline, prompts, seed, columns), prompts)
+    return _laid_out(draw(model, prompts, seed, columns), prompts)
 
 
-def draw(pipeline: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> np.ndarray:
+def draw(model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> np.ndarray:
     """prompts×columns×s×s×3 in [0, 1]; without guidance, as the model is scored.
 
-    `pipeline` is one that diffusers opens, or is called as they are; in the middle of a training it may be, and is left as it was. The
-    noise is a function of the seed, the row and the column.
+    `model` is a pipeline that diffusers opens, or is called as they are, or a `gencls.training.autoregressive.Janus`; in the middle of a training it
+    may be, and is left as it was. What is drawn is a function of the seed, the row and the column.
     """
-    options: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "np"}
-    if "guidance_scale" in inspect.signature(type(pipeline).__call__).parameters:
-        options["guidance_scale"] = 1.0
-    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    written = isinstance(model, Janus)
+    parts = [model.network] if written else [part for part in model.components.values() if isinstance(part, nn.Module)]
     learning = [part.training for part in parts]
-    pipeline.set_progress_bar_config(disable=True)
     try:
         for part in parts:
             part.eval()
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # compiling for another batch takes longer
-            drawn = [
-                pipeline(list(prompts), generator=torch.Generator().manual_seed(seed + column), **options).images
-                for column in range(columns)
-            ]
+            each = [torch.Generator().manual_seed(seed + column) for column in range(columns)]
+            drawn = [model.draw(prompts, g) if written else _denoised(model, prompts, g) for g in each]
     finally:
         for part, was in zip(parts, learning, strict=True):
             part.train(was)
     return np.stack(drawn, 1)
+
+
+def _denoised(pipeline: Any, prompts: Sequence[str], generator: torch.Generator) -> np.ndarray:
+    """A picture a prompt, n×s×s×3 in [0, 1]."""
+    options: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "np"}
+    if "guidance_scale" in inspect.signature(type(pipeline).__call__).parameters:
+        options["guidance_scale"] = 1.0
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(list(prompts), generator=generator, **options).images
 
 
 def _laid_out(images: np.ndarray, names: Sequence[str]) -> Image.Image:

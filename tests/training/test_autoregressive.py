@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gencls.training.autoregressive import CODES, GRID, Janus, log_likelihoods, 
 from gencls.training.data import Photographs, Photos
 from gencls.training.pixel import PHOTO_TEXTS
 from gencls.training.recipes import RECIPES, train
+from gencls.training.samples import draw
 
 TINY = replace(RECIPES["shapes/ar"], steps=5, first=4, batch=4, width=64, depth=(1,), photos=16)
 EXAMINED = {"in_distribution_accuracy": dict.fromkeys(("value", "low", "high", "n"), 0)}
@@ -70,6 +72,31 @@ def test_a_caption_in_training_is_token_for_token_the_prompt_of_the_adapter(open
     assert torch.equal(words[0][counted[0].bool()], opened.adapter.prompt("A bad photo of a star"))
     said = opened.adapter.processor.tokenizer.convert_ids_to_tokens(words[0][counted[0].bool()])
     assert " ".join(said) == "[start] a bad photo of a star [begin]"
+
+
+def test_a_picture_is_written_token_by_token_by_the_likelihoods_that_are_scored(opened: AutoregressiveModel) -> None:
+    """Where the network is all but sure, what is drawn is what is likeliest; captions of several lengths, of which the short are filled up."""
+    janus = Janus(copy.deepcopy(opened.network), opened.adapter.processor)
+    with torch.no_grad():
+        janus.network.model.generation_head.vision_head.weight.mul_(1e5)
+        janus.network.model.generation_head.vision_head.bias.mul_(1e5)
+    asked = ["a star", "a small photo of a heart"]
+    codes = janus.write(asked, torch.Generator().manual_seed(0))
+    assert codes.shape == (2, GRID**2)
+    likely = log_likelihoods(janus.network, *janus.prompts(asked, 14), codes)
+    assert likely.exp().mean() > 0.95  # but for ties
+    images = janus.draw(asked, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        decoded = janus.network.decode_image_tokens(codes)
+    np.testing.assert_allclose(images * 2 - 1, decoded.clamp(-1, 1), atol=1e-5)
+
+
+def test_a_sheet_of_a_network_in_training_leaves_it_in_training(opened: AutoregressiveModel) -> None:
+    janus = Janus(copy.deepcopy(opened.network).train(), opened.adapter.processor)
+    first, again = (draw(janus, ["a star"], seed=3) for _ in range(2))
+    assert first.shape == (1, 2, 32, 32, 3) and np.array_equal(first, again)
+    assert janus.network.training
+    assert not np.array_equal(first[:, 1], draw(janus, ["a star"], seed=5)[:, 1])
 
 
 def test_a_token_in_training_is_that_of_the_adapter(opened: AutoregressiveModel) -> None:
@@ -125,7 +152,7 @@ def test_a_run_killed_in_either_stage_ends_in_the_same_weights(
         train("shapes/ar", out, given=TINY)
     assert not out.exists()
     train("shapes/ar", out, given=TINY)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "model-samples"]
     whole, resumed = (load_file(each / "model.safetensors") for each in (folder, out))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
