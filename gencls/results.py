@@ -206,8 +206,8 @@ class Page:
         number = Number(
             name,
             float(value),
-            None if low is None else float(low),
-            None if high is None else float(high),
+            None if low is None else _finite(float(low)),
+            None if high is None else _finite(float(high)),
             None if n is None else int(n),
             observer,
             origin,

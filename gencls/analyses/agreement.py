@@ -54,7 +54,8 @@ def consistency(
     defined (not both always right), then averaged over the conditions of a set, then over sets; `n` counts the conditions
     in which it was. The second is a frame `set, observer, condition, value, low, high, n`, `observer` naming the group.
     """
-    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed)
+    cells, rows = _kappas(metrics.kept(table), pairs, draws, seed)
+    samples = {g: _over_sets([(name, of[g]) for (name, _), of in cells.items() if g in of], draws) for g in pairs}
     overall = {
         g: estimate(s, int(sum(r["observer"] == g and not math.isnan(r["value"]) for r in rows)), "error consistency")
         for g, s in samples.items()
@@ -74,21 +75,43 @@ def closeness(
 ) -> tuple[dict[str, Estimate], pd.DataFrame]:
     """How near observers err to a group, their mean κ with its members; and the differences, Holm-corrected.
 
-    The group itself, under the name `each other`, is the mean over its pairs: the ceiling. Images are resampled for all
+    The group itself, under the name `each other`, is the mean over its pairs: the ceiling. `n` counts stimuli and
+    `conditions` those in which there is a κ (one who answered fewer sets is averaged over fewer). Images are resampled for all
     together; cue-conflict stimuli by their content and texture images, unless `clustered` is False: then as if they
-    were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`. No p is below
-    2 ÷ draws, which Holm's correction multiplies by the number of differences: by default there are 1,000 draws, or 50 a
+    were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`, each over the
+    sets and conditions in which both have a κ, so that who answered an easier set does not look nearer; none where they
+    share none. No p is below 2 ÷ draws, which Holm's correction multiplies by the number of differences: by default there are 1,000 draws, or 50 a
     difference where that is more, so that the correction leaves room for a difference to stand.
     """
     pairs = {o: [(o, r) for r in references if r != o] for o in observers}
     if len(references) > 1:
         pairs["each other"] = list(itertools.combinations(references, 2))
     draws = draws or max(1000, 50 * math.comb(len(pairs), 2))
-    samples, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
-    counts = pd.DataFrame(rows, columns=["observer", "n"]).groupby("observer")["n"].sum()
-    defined = {g: s for g, s in samples.items() if not math.isnan(s[0])}
-    found = {g: estimate(s, int(counts.get(g, 0)), "error consistency") for g, s in defined.items()}
-    return found, differences(defined, "difference in κ")
+    cells, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
+    found, drawn = dict[str, Estimate](), dict[tuple[str, str], np.ndarray]()
+    for group in pairs:
+        of_group = [(name, of[group]) for (name, _), of in cells.items() if _defined(of, group)]
+        if of_group:
+            n = sum(r["n"] for r in rows if r["observer"] == group and not math.isnan(r["value"]))
+            found[group] = estimate(_over_sets(of_group, draws), n, "error consistency")
+            found[group].extras["conditions"] = len(of_group)
+    for a, b in itertools.combinations(found, 2):
+        shared = [(name, of[a] - of[b]) for (name, _), of in cells.items() if _defined(of, a) and _defined(of, b)]
+        if shared:
+            drawn[a, b] = _over_sets(shared, draws)
+    return found, differences(drawn, "difference in κ")
+
+
+def _defined(of_groups: Mapping[str, np.ndarray], group: str) -> bool:
+    return group in of_groups and not math.isnan(of_groups[group][0])
+
+
+def _over_sets(cells: Sequence[tuple[str, np.ndarray]], draws: int) -> np.ndarray:
+    """The mean over the conditions of each set, then over sets, of what is defined: `(set, 1 + draws)` → 1 + draws."""
+    by_set: dict[str, list[np.ndarray]] = {}
+    for name, values in cells:
+        by_set.setdefault(name, []).append(values)
+    return mean_defined([mean_defined(v) for v in by_set.values()]) if by_set else np.full(draws + 1, math.nan)
 
 
 def _kappas(
@@ -97,12 +120,11 @@ def _kappas(
     draws: int,
     seed: int,
     clustered: bool = True,
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Group → overall κ and its draws (1 + draws), and one row a group and condition."""
+) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], list[dict[str, Any]]]:
+    """Set and condition → group → κ and its draws (1 + draws), and one row a group and condition."""
     weigh, rows = Weights(draws, seed), list[dict[str, Any]]()
-    by_set: dict[str, list[np.ndarray]] = {group: [] for group in pairs}
+    cells: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for name, of_set in table.groupby("set", sort=False):
-        of_conditions: dict[str, list[np.ndarray]] = {group: [] for group in pairs}
         for condition, part in of_set.groupby("condition", sort=False):
             correct, weights = _cell(part, weigh, clustered)
             for group, members in pairs.items():
@@ -110,17 +132,13 @@ def _kappas(
                 if not here:
                     continue
                 one = mean_defined([_kappa(correct[a], correct[b], weights) for a, b in here])
-                of_conditions[group].append(one)
+                cells.setdefault((str(name), str(condition)), {})[group] = one
                 e = estimate(one, weights.shape[1], "error consistency")
                 rows.append(
                     {"set": name, "observer": group, "condition": condition, "value": e.value, "low": e.low}
                     | {"high": e.high, "n": e.n}
                 )
-        for group, values in of_conditions.items():
-            if values:
-                by_set[group].append(mean_defined(values))
-    nothing = np.full(draws + 1, math.nan)
-    return {group: mean_defined(values) if values else nothing for group, values in by_set.items()}, rows
+    return cells, rows
 
 
 def _cell(part: pd.DataFrame, weigh: Weights, clustered: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -201,7 +201,7 @@ def ood_differences(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd
     Columns `observer_a, observer_b, value, low, high, p, p_holm`.
     """
     samples = {o: s for o, s in _accuracies(metrics.kept(table), draws, seed).items() if not math.isnan(s[0])}
-    return differences(samples, "OOD accuracy")
+    return differences({(a, b): samples[a] - samples[b] for a, b in itertools.combinations(samples, 2)}, "OOD accuracy")
 
 
 def _accuracies(table: pd.DataFrame, draws: int, seed: int) -> dict[str, np.ndarray]:
@@ -260,11 +260,12 @@ def estimate(samples: np.ndarray, n: int, name: str) -> Estimate:
     return Estimate(float(samples[0]), float(low), float(high), n, name, "percentile over images")
 
 
-def differences(samples: Mapping[str, np.ndarray], name: str) -> pd.DataFrame:
+def differences(drawn: Mapping[tuple[str, str], np.ndarray], name: str) -> pd.DataFrame:
+    """Differences of two observers, the value and then its draws, as one family of tests."""
     rows = []
-    for (a, x), (b, y) in itertools.combinations(samples.items(), 2):
-        e = estimate(x - y, 0, name)
-        rows.append((a, b, e.value, e.low, e.high, p_value((x - y)[1:])))
+    for (a, b), samples in drawn.items():
+        e = estimate(samples, 0, name)
+        rows.append((a, b, e.value, e.low, e.high, p_value(samples[1:])))
     frame = pd.DataFrame(rows, columns=["observer_a", "observer_b", "value", "low", "high", "p"])
     return frame.assign(p_holm=list(metrics.holm(frame["p"].tolist()).values()))
 

@@ -45,7 +45,8 @@ def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = 
     """Shape bias by category and observer, in the field's layout (Geirhos et al. 2019, figure 4).
 
     One row a category, one marker an observer, the interval as a line. The x axis is shape bias and runs from
-    1 (shape) on the left to 0 (texture). The vertical line is an observer's whole bias, its interval a band.
+    1 (shape) on the left to 0 (texture). The vertical line is an observer's whole bias, its interval a band where there
+    are at most six observers; the legend gives it in numbers.
 
     biases : `observer, category, value[, low, high]`, values 0–1. Rows with an empty category hold the whole
         bias; an observer without one gets the mean over categories.
@@ -57,7 +58,8 @@ def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = 
     categories = list(dict.fromkeys(frame["category"]))
     observers = list(dict.fromkeys(biases["observer"]))
     look = styles(observers, style)
-    own, ax = ax is None, ax or new_axes(6.4, 1.6 + 0.36 * max(len(categories), 4) + 0.2 * len(observers))
+    tall = max(0.36, 0.045 * len(observers))  # of a row, in inches
+    own, ax = ax is None, ax or new_axes(6.4, 1.6 + tall * max(len(categories), 4) + 0.2 * len(observers))
     shift = (np.arange(len(observers)) - (len(observers) - 1) / 2) * min(0.16, 0.8 / len(observers)) * dodge
     entries, said = [], []
     for observer, move in zip(observers, shift, strict=True):
@@ -76,7 +78,7 @@ def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = 
                 zorder=1,
                 label=f"_mean {observer}",
             )
-        if not math.isnan(low):
+        if not math.isnan(low) and len(observers) <= 6:
             ax.axvspan(low, high, color=colour, alpha=0.13, lw=0, zorder=0, label=f"_mean interval {observer}")
         entries.append((handle(look[observer]), f"{observer}  {number(value, low, high)}"))
         said.append(f"{observer} {number(value, low, high)}")

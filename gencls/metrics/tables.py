@@ -113,10 +113,13 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
         order = index.get_indexer(first)
         lacking = order < 0
         if lacking.any() or len(other) != len(first):
-            unmatched = first[lacking] if lacking.any() else index[~index.isin(first)]
+            which, table, alone = ("first", observers[0], lacking)
+            if not lacking.any():
+                which, table, alone = ("second", other, ~index.isin(first))
+            named = (first if which == "first" else index)[alone]
             raise GenclsError(
-                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(unmatched)} have no "
-                f"match by {', '.join(by)} (first: {str(unmatched[0])!r}); compare what both saw"
+                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(named)} have no match by "
+                f"{', '.join(by)} ({rows(table, alone)} of the {which}, as {str(named[0])!r}); compare what both saw"
             )
         differ = other["category"].to_numpy(object)[order] != observers[0]["category"].to_numpy(object)
         if differ.any():

@@ -76,6 +76,36 @@ def test_the_naive_interval_ignores_shared_images() -> None:
     assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
 
 
+def test_who_lacks_a_set_is_compared_on_the_sets_that_both_answered() -> None:
+    """Two of the same answers on `edge`; one of them also saw a set on which everybody agrees."""
+    net = flipped(RIGHT, 5)
+    easy = [made(o, RIGHT, "silhouette") for o in (*PEOPLE, "both")]
+    table = pd.concat([*PERSONS, *easy, made("both", net), made("one", net)])
+    found, tests = agreement.closeness(table, PEOPLE, ["both", "one"])
+    assert found["both"].value > found["one"].value + 0.1 and (found["both"].conditions, found["one"].conditions) == (
+        2,
+        1,
+    )
+    pair = tests.set_index(["observer_a", "observer_b"]).loc[("both", "one")]
+    assert (pair["value"], pair["low"], pair["high"], pair["p_holm"]) == (0, 0, 0, 1)
+    ceiling = tests.set_index(["observer_a", "observer_b"]).loc[("one", "each other")]
+    assert ceiling["value"] == pytest.approx(found["one"].value - 1)
+
+
+def test_a_condition_that_one_has_no_kappa_in_does_not_enter_the_difference() -> None:
+    always = np.ones(48, bool)
+    net = flipped(RIGHT, 5)
+    easy = [
+        *(made(p, always, "silhouette") for p in PEOPLE),
+        made("a", always, "silhouette"),
+        made("b", net, "silhouette"),
+    ]
+    found, tests = agreement.closeness(pd.concat([*PERSONS, *easy, made("a", net), made("b", net)]), PEOPLE, ["a", "b"])
+    assert (found["a"].conditions, found["b"].conditions) == (1, 2)
+    assert found["b"].value < found["a"].value  # κ = 0 with those who are always right
+    assert tests.set_index(["observer_a", "observer_b"]).loc[("a", "b"), "value"] == 0
+
+
 def test_the_figure_says_the_places() -> None:
     table = pd.concat([*PERSONS, made("opposite", ~RIGHT), made("copy", RIGHT)])
     ax = ranking(None, agreement.ranking(table, PEOPLE, ["opposite", "copy"], draws=50))

@@ -35,6 +35,7 @@ def test_an_estimate_brings_its_interval(page: Page) -> None:
 
     assert page.report("x", Estimate(0.25)) == Number("x", 0.25, 0.2, 0.3, 40)
     assert page.report("y", Estimate(0.25), n=41, low=0.1) == Number("y", 0.25, 0.1, 0.3, 41)
+    assert str(page.report("without one", 0.25, low=math.nan, high=math.nan)) == "0.25"
 
 
 def test_prose_takes_its_numbers_from_the_page(page: Page) -> None:

@@ -243,9 +243,9 @@ def test_bad_trials_are_refused_by_every_measure(spoil, message: str) -> None:  
 
 
 def test_unmatched_stimuli_are_named() -> None:
-    with pytest.raises(GenclsError, match=r"3 and 2 stimuli; 1 have no match.*image 2"):
+    with pytest.raises(GenclsError, match=r"3 and 2 stimuli; 1 have no match.*\(row 2 of the first, as .*image 2"):
         metrics.error_consistency(observer([1, 0, 1]), observer([1, 0], "b"))
-    with pytest.raises(GenclsError, match=r"2 and 3 stimuli; 1 have no match.*image 2"):
+    with pytest.raises(GenclsError, match=r"2 and 3 stimuli; 1 have no match.*\(row 2 of the second, as .*image 2"):
         metrics.error_consistency(observer([1, 0]), observer([1, 0, 1], "b"))
     with pytest.raises(GenclsError, match=r"different categories.*row 1"):
         metrics.error_consistency(observer([1, 0]), observer([1, 0], "b").assign(category=["cat", "dog"]))
