@@ -42,8 +42,10 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
         if column in trials:
             values = list(pd.unique(trials[column]))
             if len(values) > 1:
+                other = (trials[column] != values[0]).to_numpy(bool)
                 raise GenclsError(
-                    f"trials mix {len(values)} values of '{column}' ({values[0]}, {values[1]}, …); {hint}"
+                    f"trials mix {len(values)} values of '{column}': '{values[0]}', and others in "
+                    f"{rows(trials, other)} (as '{values[1]}'); {hint}"
                 )
     for column in ("object_response", "category", *needed):
         bad = np.array([not isinstance(v, str) or (not v and column != "texture") for v in trials[column].tolist()])
@@ -65,14 +67,14 @@ def offered(
 ) -> tuple[str, ...] | None:
     """The answers that could be given, and every word in the table checked against them.
 
-    They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where the table's
-    are all among them, else (strict) the table's own categories and textures, else None and nothing is
-    checked.
+    They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where half or more of
+    the table's are among them (so that a misspelt one is found), else (strict) the table's own categories and
+    textures, else None and nothing is checked.
     """
     cues = [c for c in ("category", "texture") if c in trials]
     own = {str(w) for c in cues for w in pd.unique(trials[c])} - {""}
     known = tuple(categories or trials.attrs.get("categories") or ())
-    if not known and own <= set(CATEGORIES):
+    if not known and 2 * len(own & set(CATEGORIES)) >= len(own):
         known = CATEGORIES
     if not known and strict:
         known = tuple(sorted(own))
@@ -85,7 +87,7 @@ def offered(
             word = trials[column].to_numpy(object)[bad][0]
             raise GenclsError(
                 f"trials: '{word}' in '{column}' is no category ({rows(trials, bad)}); "
-                "correct it, or pass categories= with all that were offered"
+                "correct it, or let trials.attrs['categories'] hold all that were offered"
             )
     return known
 

@@ -242,6 +242,17 @@ def test_bad_trials_are_refused_by_every_measure(spoil, message: str) -> None:  
         metrics.shape_bias(bad.assign(texture="dog"))
 
 
+def test_a_misspelt_category_is_found_without_being_told_what_was_offered() -> None:
+    bad = observer([1, 0, 0, 1])
+    bad.loc[2, "category"] = "kat"
+    assert not bad.attrs
+    for measure in (metrics.accuracy, metrics.confusion, metrics.response_entropy):
+        with pytest.raises(GenclsError, match=r"'kat' in 'category' is no category \(row 2\)"):
+            measure(bad)
+    bad.attrs["categories"] = ("cat", "dog", "kat")
+    assert metrics.accuracy(bad).n == 4
+
+
 def test_unmatched_stimuli_are_named() -> None:
     with pytest.raises(GenclsError, match=r"3 and 2 stimuli; 1 have no match.*\(row 2 of the first, as .*image 2"):
         metrics.error_consistency(observer([1, 0, 1]), observer([1, 0], "b"))
