@@ -114,6 +114,31 @@ def _over_sets(cells: Sequence[tuple[str, np.ndarray]], draws: int) -> np.ndarra
     return mean_defined([mean_defined(v) for v in by_set.values()]) if by_set else np.full(draws + 1, math.nan)
 
 
+def trials_needed(table: pd.DataFrame, references: Sequence[str], observers: Sequence[str]) -> pd.DataFrame:
+    """What the copy model makes of each observer's κ with a group on one set, and the trials that findings need.
+
+    Columns `observer, copied, chance, ceiling`: the probability of copying a member of the group, in [−1, 1], and the
+    trials needed, at 80% power and α = 0.05, to tell κ from 0 and from the group's own. κ and accuracies are means over
+    the group, the stimuli are taken as independent. NaN where an observer or the group is always right or wrong, or
+    where there is no difference to find. Source: Klein et al. 2025.
+    """
+    accuracies = {str(o): float((t["object_response"] == t["category"]).mean()) for o, t in table.groupby("subj")}
+    found = closeness(table, references, observers, 1, clustered=False)[0]
+    group = float(np.mean([accuracies[r] for r in references]))
+    rows = []
+    for observer in [o for o in observers if o in found]:
+        own, kappa, ceiling = accuracies[observer], found[observer].value, found["each other"].value
+        low, high = metrics.kappa_bounds(own, group)
+        copied = chance = apart = math.nan
+        if 0 < own < 1 and 0 < group < 1 and low <= kappa <= high:
+            copied = metrics.copy_model(kappa, own, group).probability
+            chance = metrics.kappa_trials(kappa, own, group) if kappa else math.nan
+            if kappa != ceiling:
+                apart = metrics.kappa_difference_trials(kappa, ceiling, own, group, group)
+        rows.append((observer, copied, chance, apart))
+    return pd.DataFrame(rows, columns=["observer", "copied", "chance", "ceiling"])
+
+
 def _kappas(
     table: pd.DataFrame,
     pairs: Mapping[str, Sequence[tuple[str, str]]],

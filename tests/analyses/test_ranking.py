@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gencls import figures
+from gencls import figures, metrics
 from gencls.analyses import agreement
 from gencls.figures.rankings import ranking
 
@@ -104,6 +104,20 @@ def test_a_condition_that_one_has_no_kappa_in_does_not_enter_the_difference() ->
     assert (found["a"].conditions, found["b"].conditions) == (1, 2)
     assert found["b"].value < found["a"].value  # κ = 0 with those who are always right
     assert tests.set_index(["observer_a", "observer_b"]).loc[("a", "b"), "value"] == 0
+
+
+def test_trials_needed_are_those_of_the_measure() -> None:
+    net = flipped(RIGHT, 5)
+    persons = [made("subject-01", RIGHT), made("subject-02", flipped(RIGHT, 2))]
+    table = pd.concat([*persons, made("net", net), made("always", np.ones(48, bool)), made("copy", RIGHT)])
+    found = agreement.trials_needed(table, PEOPLE, ["net", "always", "copy"]).set_index("observer")
+    kappa = [float(metrics.error_consistency(table[table["subj"] == "net"], p, None)) for p in persons]
+    own, ceiling = RIGHT.mean(), float(metrics.error_consistency(*persons, None))
+    assert found.at["net", "copied"] == pytest.approx(np.mean(kappa))  # equal accuracies: κ itself
+    assert found.at["net", "chance"] == metrics.kappa_trials(float(np.mean(kappa)), own, own)
+    assert found.at["net", "ceiling"] == metrics.kappa_difference_trials(float(np.mean(kappa)), ceiling, own, own, own)
+    assert found.loc["always"].isna().all()
+    assert found.at["copy", "chance"] < found.at["net", "chance"]
 
 
 def test_the_figure_says_the_places() -> None:
