@@ -85,7 +85,7 @@ def train_autoencoder(
         off = decode(_channels_last(z)).float() - x
         return off.abs().mean() + KL * code.kl().mean() / x[0].numel()
 
-    seconds = fit(vae, loss, steps, checkpoint, learning_rate=2e-3, label=f"{label}: autoencoder", recipe=recipe)
+    seconds = fit(vae, loss, steps, checkpoint, learning_rate=5e-4, label=f"{label}: autoencoder", recipe=recipe)
     vae.to(memory_format=torch.contiguous_format)
     return seconds
 
