@@ -320,7 +320,7 @@ def beside_people(seen: Seen, biases: pd.DataFrame, table: pd.DataFrame, origin:
     others = of_people(table, "shape bias")
     others = others[~others["observer"].isin(seen.models)].assign(name="others, 224 pixels", origin=origin)
     ours = biases[(biases["category"] == "") & biases["observer"].isin(seen.models)]
-    ours = ours.assign(name="this world, 64 pixels", origin=[seen.origin(o) for o in ours["observer"]])
+    ours = ours.assign(name="this world, at most 64 pixels", origin=[seen.origin(o) for o in ours["observer"]])
     columns = ["name", "observer", "origin", "value", "low", "high", "n"]
     return pd.concat([part[columns] for part in (others, ours) if len(part)], ignore_index=True)
 
