@@ -96,7 +96,8 @@ def test_the_shipped_weights_give_the_numbers_on_record(mirror: Path, name: str)
     here = [model for model in world.models if (worlds.RECORDS / "natural" / name / worlds.record_name(model)).exists()]
     assert "natural/pixel" in here and "natural/resnet" in here
     for model in here:
-        assert world.scores(world.stimuli(name, 33), model, check=2).checked == 2
+        shipped = model != "natural/pixel32"  # the weights of which would be 23 MB more, and stand on their record
+        assert world.scores(world.stimuli(name, 33), model, check=2).checked == (2 if shipped else 0)
 
 
 def test_what_is_computed_from_people_is_what_ships(mirror: Path) -> None:
