@@ -38,8 +38,8 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
-#: What differs in one thing each: latents or tokens in the place of pixels, captions in the place of labels before one and the same tower,
-#: and convolutions in the place of patches before the same labels.
+#: What differs in one thing above all: latents or tokens in the place of pixels, captions in the place of labels before one and the same
+#: tower, and convolutions in the place of patches before the same labels.
 KINDRED = (
     ("natural/latent", "natural/pixel"),
     ("natural/ar", "natural/pixel"),

@@ -50,7 +50,7 @@ ENTRIES = (
     Entry("shapes/control-texture", "discriminative", "validity control: only texture did", "shapes"),
     Entry("shapes/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "shapes"),
     Entry("natural/pixel", "diffusion", "text-to-image diffusion in pixel space, 64×64 (like Imagen)", "natural"),
-    Entry("natural/pixel32", "diffusion", "the same at 32×32: what resolution does", "natural"),
+    Entry("natural/pixel32", "diffusion", "the same at 32×32, with a quarter as many patches", "natural"),
     Entry("natural/resnet32", "discriminative", "natural/resnet at 32×32: what resolution does", "natural"),
     Entry("natural/latent", "diffusion", "text-to-image diffusion in latents (like Stable Diffusion)", "natural"),
     Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,7 +58,7 @@ def both() -> tuple[Seen, Seen]:
     return Seen(World(), conflict, seen), Seen(World(), photos, right)
 
 
-def test_a_plain_difference_stands_and_a_small_one_does_not(both) -> None:  # type: ignore[no-untyped-def]
+def test_a_plain_difference_stands_and_a_small_one_does_not(both: tuple[Seen, Seen]) -> None:
     found = photographs.differences(both[0]).set_index("observer")
     assert list(found.index) == ["natural/pixel − natural/resnet", "natural/pixel − natural/clip"]
     assert found["value"].tolist() == pytest.approx([0.6, 0.05], abs=0.02)
@@ -65,14 +67,14 @@ def test_a_plain_difference_stands_and_a_small_one_does_not(both) -> None:  # ty
     assert "natural/pixel is more shape-biased than natural/resnet" in said
 
 
-def test_pairs_are_compared_as_far_as_both_answered(both) -> None:  # type: ignore[no-untyped-def]
+def test_pairs_are_compared_as_far_as_both_answered(both: tuple[Seen, Seen]) -> None:
     asked = (("natural/clip", "natural/vit"), ("natural/clip", "natural/pixel"), ("natural/resnet", "natural/pixel"))
     found = photographs.differences(both[0], pairs=asked)
     assert list(found["observer"]) == ["natural/clip − natural/pixel", "natural/resnet − natural/pixel"]
     assert found["value"].iloc[1] == pytest.approx(-0.6)
 
 
-def test_biases_are_compared_at_the_same_accuracy(both) -> None:  # type: ignore[no-untyped-def]
+def test_biases_are_compared_at_the_same_accuracy(both: tuple[Seen, Seen]) -> None:
     seen, photos = both
     curve = photographs.matched(seen.world, seen, photos)
     own = curve[curve["observer"] == "natural/resnet"]
@@ -84,7 +86,7 @@ def test_biases_are_compared_at_the_same_accuracy(both) -> None:  # type: ignore
     assert photographs.at_accuracy(curve.iloc[:0], "natural/pixel").empty
 
 
-def test_an_explorer_moves_bias_and_accuracy_together(both) -> None:  # type: ignore[no-untyped-def]
+def test_an_explorer_moves_bias_and_accuracy_together(both: tuple[Seen, Seen]) -> None:
     rows = photographs.explorer_table(*both, ks=(0, 7), starts=(0.0,))
     assert set(rows["measure"]) == {"shape bias", "accuracy on photographs"}
     assert len(rows) == 2 * 2 * 3  # measures × k × observers
@@ -100,14 +102,14 @@ def test_a_reduced_stimulus_keeps_its_size_and_loses_its_detail() -> None:
     assert small.name != one.name  # another set on record
 
 
-def test_a_family_at_another_resolution_stands_beside_itself(both) -> None:  # type: ignore[no-untyped-def]
+def test_a_family_at_another_resolution_stands_beside_itself(both: tuple[Seen, Seen]) -> None:
     seen, _ = both
     seen.scored["natural/resnet32"] = scored(seen.stimuli, 0.7)
     found = photographs.trained_at(seen).set_index("side")["value"]
     assert found.to_dict() == pytest.approx({64: 0.2, 32: 0.7}, abs=0.01)
 
 
-def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "people", lambda *_: {})
     papers, origin = photographs.people(World(), [], "exp(-7t)")
     uniform, _ = photographs.people(World(), [], "uniform")
@@ -116,7 +118,9 @@ def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkey
     assert photographs.mean_of_people(uniform, "shape bias") == photographs.mean_of_people(papers, "shape bias")
 
 
-def test_a_sweep_begins_without_noise_and_goes_along_one_of_its_two_ways(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_sweep_begins_without_noise_and_goes_along_one_of_its_two_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainings = {"clean": (0, 0), "gamma-0.5": (0.5, 1), "gamma-0": (1, 1), "share-0.5": (1, 0.5)}
     rows = [
         {"observer": o, "strength": s, "noised": p, "measure": m, "share": at, "value": 0.1 * i, "low": 0, "high": 1, "n": 9}
