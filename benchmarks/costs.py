@@ -1,19 +1,27 @@
 """What the book costs: `python benchmarks/costs.py` after `make book` writes benchmarks/costs.csv.
 
 A row a chapter with the seconds that it took to execute, and a row a shipped record with its network evaluations
-(stimuli × classes × timesteps × draws; a classifier needs one a stimulus).
+(stimuli × classes × timesteps × draws; an autoregressive model needs one a class, a classifier one a stimulus).
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 from gencls.analyses import drivers
 from gencls.book import EXECUTED, root_folder
 from gencls.likelihood import records
 from gencls.worlds import RECORDS, WORLDS
+
+#: Kind of a model → what there is one evaluation of its network for. A classifier of noised images answers for all classes at once.
+ONE_EVALUATION = {
+    "diffusion": ("stimulus", "class", "t", "draw"),
+    "noised": ("stimulus", "t", "draw"),
+    "autoregressive": ("stimulus", "class"),
+}
 
 
 def main() -> None:
@@ -32,10 +40,8 @@ def main() -> None:
         evaluations = stimuli = 0
         for record in sorted((RECORDS / model).parent.glob(f"*/{model.rpartition('/')[2]}.zarr.zip")):
             scores = records.read(record)
-            values = scores["error"] if "error" in scores else scores["log_probability"].isel({"class": 0})
-            if scores.attrs["kind"] == "noised":  # which answers for all classes at once
-                values = values.isel({"class": 0})
-            evaluations += values.size
+            asked = ONE_EVALUATION.get(scores.attrs["kind"], ("stimulus",))
+            evaluations += math.prod(scores.sizes[dimension] for dimension in asked)
             stimuli += scores.sizes["stimulus"]
         if stimuli:
             rows.append({"what": f"record of {model}", "stimuli": stimuli, "evaluations": evaluations})
@@ -44,7 +50,7 @@ def main() -> None:
         counted = {"stimuli": sum(drivers.COUNTS.values()), "evaluations": row["evaluations"]}
         rows.append({"what": what, "seconds": round(row["seconds"], 1)} | counted)
     with Path(__file__).with_name("costs.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, ["what", "seconds", "stimuli", "evaluations"])
+        table = csv.DictWriter(file, ["what", "seconds", "stimuli", "evaluations"], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
