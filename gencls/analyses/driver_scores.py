@@ -43,14 +43,6 @@ def by_band(residual: Tensor) -> Tensor:
     return torch.einsum("...hw,bhw->...b", power, torch.from_numpy(band_masks(residual.shape[-1])).double())
 
 
-def low_passed(images: Tensor, below: float) -> Tensor:
-    """Images …×s×s without the frequencies from `below` cycles an image on."""
-    side = images.shape[-1]
-    f = torch.fft.fftfreq(side, 1 / side)
-    keep = torch.hypot(f[:, None], f[None, :]) < below
-    return torch.fft.ifft2(torch.fft.fft2(images) * keep).real
-
-
 def octaves(model: str, stimuli: StimulusSet, plan: Exhaustive, prompt: str = cats.PROMPT, seed: int = 0) -> xr.Dataset:
     """Denoising errors split into octaves: `error`, stimulus × class × t × draw (one) × band; noise and t as in `score`."""
     values, t, log_snr = _split(model, stimuli, plan, cats.prompts(list(stimuli.categories), prompt), seed)

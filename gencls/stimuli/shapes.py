@@ -193,6 +193,7 @@ class ShapesWorld:
         the others show one of the 16 by chance, so at 0 the cue says nothing
     cover : what the texture covers, "object" or "image" (the background then has it too, in two other colours)
     texture_scale : px a period of the texture, 4–32
+    low_pass : every image keeps its spatial frequencies below this many cycles an image and no other; None keeps all
     """
 
     seed: int = 0
@@ -200,6 +201,7 @@ class ShapesWorld:
     texture_reliability: float = 1.0
     cover: str = "object"
     texture_scale: float = 8.0
+    low_pass: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("shape_reliability", "texture_reliability"):
@@ -209,6 +211,8 @@ class ShapesWorld:
             raise GenclsError(f"shapes world: cover is {self.cover!r}; give 'object' or 'image'")
         if not 4 <= self.texture_scale <= SIZE:
             raise GenclsError(f"shapes world: texture_scale is {self.texture_scale}; give 4 to {SIZE} px a period")
+        if self.low_pass is not None and not self.low_pass > 0:
+            raise GenclsError(f"shapes world: low_pass is {self.low_pass}; give a number of cycles an image above 0")
 
     # -- one stimulus -------------------------------------------------------------------------------------------
 
@@ -252,7 +256,8 @@ class ShapesWorld:
             ground = tile if self.cover == "image" else np.uint8(0)
             layer = np.where(inside, tile + np.uint8(2), ground).astype(np.uint8)
         # layer: 0, 1 the background's two colours, 2, 3 the object's
-        return _pixels(layer, colours)
+        image = _pixels(layer, colours)
+        return image if self.low_pass is None else low_passed(image, self.low_pass)
 
     def photo(self, stream: str, index: int) -> np.ndarray:
         """Photo `index` of a stream ("train", "dev", "test"): 32×32×3, uint8."""
@@ -319,6 +324,13 @@ def _pixels(layer: np.ndarray, colours: np.ndarray) -> np.ndarray:
     blocks = layer.reshape(SIZE, _FINE, SIZE, _FINE)
     counts = np.stack([(blocks == k).sum((1, 3), dtype=np.int32) for k in range(4)], -1)
     return ((counts @ colours + _FINE * _FINE // 2) // (_FINE * _FINE)).astype(np.uint8)
+
+
+def low_passed(image: np.ndarray, below: float) -> np.ndarray:
+    """The spatial frequencies of an image from `below` cycles an image on, in any direction, left out: s×s×3 uint8 → the same, clipped and rounded."""
+    f = np.fft.fftfreq(len(image), 1 / len(image))
+    kept = np.fft.fft2(image, axes=(0, 1)) * (np.hypot(f[:, None], f) < below)[..., None]
+    return np.clip(np.rint(np.fft.ifft2(kept, axes=(0, 1)).real), 0, 255).astype(np.uint8)
 
 
 def _colours(r: Sequence[int]) -> np.ndarray:

@@ -127,5 +127,6 @@ def _fingerprint(world: ShapesWorld) -> str:
         world.texture_reliability,
         world.cover,
         world.texture_scale,
+        *([] if world.low_pass is None else [f"below{world.low_pass:g}"]),
     )
     return "-".join(str(v) for v in values)

@@ -60,11 +60,15 @@ def train_generator(
     checkpoint: Path,
     *,
     loss: str,
+    sentences: bool = False,
     label: str,
     recipe: str,
     snapshots: Snapshots | None = None,
 ) -> float:
-    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` as in `fit`."""
+    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` as in `fit`.
+
+    Captions are the bare category or, with `sentences`, the varied ones of `shapes/pixel`.
+    """
     alphas = pipe.scheduler.alphas_cumprod
     model = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder})
     weight = weights(loss, alphas)
@@ -72,8 +76,9 @@ def train_generator(
     def value(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x0, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        said = photos.captions(labels, generator) if sentences else [SHAPES[int(k)] for k in labels]
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slow on 16 tokens
-            prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt([SHAPES[int(k)] for k in labels]))
+            prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt(said))
         return (weight[timestep] * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
     return fit(

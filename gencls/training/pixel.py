@@ -69,16 +69,18 @@ def pipeline(
     noise: str = "cosine",
     side: int = 32,
     texts: Iterable[str] = SHAPE_TEXTS,
+    text_layers: int = 2,
     **network: Any,
 ) -> PixelPipeline:
     """The untrained pipeline for images of `side` pixels, its weights a function of the seed.
 
-    `noise` as in `scheduler`, `texts` as in `tokenizer`; `network`: further settings of the PatchTransformer.
+    `noise` as in `scheduler`, `texts` as in `tokenizer`; `text_layers` of the text encoder: with none, a prompt of one word is looked up in a
+    table, as a class would be by its index; `network`: further settings of the PatchTransformer.
     """
     torch.manual_seed(seed)
     words = tokenizer(texts)
     text = CLIPTextConfig(
-        vocab_size=len(words), hidden_size=96, intermediate_size=192, num_hidden_layers=2,
+        vocab_size=len(words), hidden_size=96, intermediate_size=192, num_hidden_layers=text_layers,
         num_attention_heads=2, max_position_embeddings=16, pad_token_id=words.pad_token_id,
         bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
     )  # fmt: skip

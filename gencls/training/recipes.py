@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from gencls.categories import PROMPT
 from gencls.errors import GenclsError
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
@@ -54,6 +55,8 @@ class Recipe:
     most: float = 2.0  # where the weight of a generator's error stops: see `gencls.training.pixel.train_pixel`
     first: int = 0  # steps of the autoencoder before, of a model of its codes
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
+    text_layers: int = 2  # of its text encoder; with none a category is looked up, as by its index
+    sentences: bool = False  # whether its captions are varied sentences, not the bare category
     minutes: float | None = None  # what the number of steps was chosen for, by a probe of the machine
 
     @property
@@ -70,6 +73,11 @@ class Recipe:
     def generative(self) -> bool:
         """Whether it draws."""
         return self.kind in ("pixel", "latent", "driver", "autoregressive")
+
+    @property
+    def prompt(self) -> str:
+        """The template that it is asked with."""
+        return "{}" if self.kind == "driver" and not self.sentences else PROMPT
 
     @property
     def side(self) -> int:
@@ -99,7 +107,10 @@ _PHOTOGRAPHS = Recipe(
 )  # fmt: skip
 _CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
 _SWEEP = replace(_CLASSIFIER, steps=1500, width=64, depth=(2, 2, 2), noise=(0.0, 1.0))
-_HALF_TEXTURE, _HALF_SHAPE = ShapesWorld(texture_reliability=0.5), ShapesWorld(shape_reliability=0.5)
+#: What a cue's reliability in training is lowered to, the other one's being 1, and the cycles an image below which frequencies are kept.
+RELIABILITIES, LOW_PASSES = (0.5, 0.75), (2, 4, 8, 16)
+_UNRELIABLE = {f"shape-{share:g}": ShapesWorld(shape_reliability=share) for share in RELIABILITIES}
+_UNRELIABLE |= {f"texture-{share:g}": ShapesWorld(texture_reliability=share) for share in RELIABILITIES}
 
 RECIPES: dict[str, Recipe] = {
     "shapes/pixel": Recipe("pixel", 7000, 32),
@@ -114,10 +125,11 @@ RECIPES: dict[str, Recipe] = {
     "drivers/flow-x0": replace(_DRIVER, schedule="flow"),
     "drivers/denoising-classifier": replace(_DRIVER, kind="noised-classifier"),
     "drivers/resnet": _SMALL,
-    "drivers/resnet-half-texture": replace(_SMALL, world=_HALF_TEXTURE),
-    "drivers/resnet-half-shape": replace(_SMALL, world=_HALF_SHAPE),
-    "drivers/pixel-half-texture": replace(_DRIVER, world=_HALF_TEXTURE),
-    "drivers/pixel-half-shape": replace(_DRIVER, world=_HALF_SHAPE),
+    "drivers/index": replace(_DRIVER, text_layers=0),
+    "drivers/sentences": replace(_DRIVER, sentences=True),
+    **{f"drivers/cosine-x0-{cue}": replace(_DRIVER, world=world) for cue, world in _UNRELIABLE.items()},
+    **{f"drivers/resnet-{cue}": replace(_SMALL, world=world) for cue, world in _UNRELIABLE.items()},
+    **{f"drivers/resnet-below-{below}": replace(_SMALL, world=ShapesWorld(low_pass=below)) for below in LOW_PASSES},
     "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
     "natural/latent": Recipe("latent", 6000, 64, world=TinyImageNet(), width=128, first=2500, most=6.0),
@@ -211,7 +223,7 @@ def _learnt(
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
-        size |= {"activation": plan.activation, "sigma_data": plan.sigma_data}
+        size |= {"activation": plan.activation, "sigma_data": plan.sigma_data, "text_layers": plan.text_layers}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
         seconds = train_pixel(
@@ -223,7 +235,9 @@ def _learnt(
             saved, *run, first=plan.first, label=model, recipe=bound, most=plan.most, rate=plan.rate, snapshots=along
         )
     elif plan.kind == "driver":
-        seconds = train_generator(saved, *run, loss=plan.loss, label=model, recipe=bound, snapshots=along)
+        seconds = train_generator(
+            saved, *run, loss=plan.loss, sentences=plan.sentences, label=model, recipe=bound, snapshots=along
+        )
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
         seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural, snapshots=along)
@@ -299,7 +313,7 @@ def _draw(saved: Any, plan: Recipe, out: Path, step: int) -> None:
     folder = out.with_name(out.name + "-samples")
     folder.mkdir(parents=True, exist_ok=True)
     names = tiny_imagenet.NATURAL if plan.natural else SHAPES
-    template = "{}" if plan.kind == "driver" else "a photo of a {}"
+    template = "{}" if plan.prompt == "{}" else "a photo of a {}"
     page = sheet(saved, prompts(names, template, articles=not plan.natural), plan.seed)  # as the captions have it
     page.save(folder / f"{step:06d}.png")
 
@@ -340,7 +354,6 @@ def _halve(folder: Path) -> None:
 
 def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
     """Temperature and accuracy on photos that training never showed, from their own split."""
-    from gencls.categories import PROMPT
     from gencls.likelihood.plans import Exhaustive
     from gencls.likelihood.scoring import score
     from gencls.likelihood.weightings import answers, fit_temperature
@@ -352,7 +365,7 @@ def _examine(folder: Path, model: str, plan: Recipe) -> dict[str, Any]:
         plan.kind, None if plan.natural else 256
     )
     photos = plan.world.stimuli("photos", few, split="dev")
-    scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt="{}" if driver else PROMPT)
+    scores = score(loaded, photos, plan=Exhaustive(8 if driver else 16), prompt=plan.prompt)
     right = photos.table["category"].tolist()
     n = len(right)
     correct = sum(a == b for a, b in zip(answers(scores), right, strict=True))

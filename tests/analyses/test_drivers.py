@@ -51,12 +51,6 @@ def test_a_grating_is_in_its_octave(cycles: int, band: int) -> None:
     assert split[band] > 0.999 * split.sum() > 0
 
 
-def test_a_low_pass_keeps_what_is_below_and_nothing_else() -> None:
-    x = torch.arange(32) / 32
-    low, high = (torch.cos(2 * torch.pi * f * x).expand(1, 32, 32) for f in (3, 4))
-    assert torch.allclose(driver_scores.low_passed(low + high, 4), low, atol=1e-5)
-
-
 def test_the_octaves_of_the_shipped_model_sum_to_its_errors() -> None:
     from gencls.likelihood.plans import Exhaustive
     from gencls.likelihood.scoring import score

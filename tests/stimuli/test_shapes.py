@@ -287,3 +287,25 @@ def test_unknown_sets_and_splits_and_no_stimuli_are_named() -> None:
         WORLD.stimuli("photos", 4, "validation")
     with pytest.raises(GenclsError, match="n is 0"):
         WORLD.stimuli("photos", 0)
+
+
+def test_a_low_passed_world_keeps_what_is_below_and_nothing_else() -> None:
+    from gencls.stimuli.shapes import low_passed
+
+    x = np.arange(32) / 32
+    low, high = (40 * np.cos(2 * np.pi * f * x) for f in (3, 4))
+    image = np.rint(128 + low + high)[None, :, None] + np.zeros((32, 1, 3))
+    kept = low_passed(image.astype(np.uint8), 4)
+    assert np.abs(kept - (128 + low)[None, :, None]).max() <= 1.5
+    plain, smooth = ShapesWorld().stimuli("cue-conflict", 8), ShapesWorld(low_pass=4).stimuli("cue-conflict", 8)
+    assert plain.table.equals(smooth.table)
+    assert np.array_equal(low_passed(plain[3].image, 4), smooth[3].image)
+    power = np.abs(np.fft.fft2(smooth.images().mean(-1))) ** 2
+    f = np.fft.fftfreq(32, 1 / 32)
+    beyond = np.hypot(f[:, None], f) >= 4
+    assert power[:, beyond].sum() < 1e-3 * power.sum()  # clipping and rounding bring a little back
+
+
+def test_a_low_pass_of_nothing_is_an_error() -> None:
+    with pytest.raises(GenclsError, match="low_pass is 0"):
+        ShapesWorld(low_pass=0)

@@ -33,6 +33,7 @@ TINY = {
     "shapes/resnet": replace(RECIPES["shapes/resnet"], steps=12, batch=8, width=16, photos=64),
     "shapes/pixel": replace(RECIPES["shapes/pixel"], steps=8, batch=8, width=64, photos=64),
     "drivers/flow-x0": replace(RECIPES["drivers/flow-x0"], steps=8, batch=8, width=64, photos=64),
+    "drivers/sentences": replace(RECIPES["drivers/sentences"], steps=8, batch=8, width=64, photos=64),
     "drivers/denoising-classifier": replace(
         RECIPES["drivers/denoising-classifier"], steps=8, batch=8, width=64, photos=64
     ),
@@ -281,7 +282,7 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
     if model == "drivers/denoising-classifier":
         network = PatchClassifier.from_pretrained(out)
         assert network(torch.zeros(2, 3, 32, 32), torch.tensor([0, 999])).shape == (2, 16)
-    elif model in ("shapes/pixel", "drivers/flow-x0"):
+    elif model in ("shapes/pixel", "drivers/flow-x0", "drivers/sentences"):
         images = PixelPipeline.from_pretrained(out)("a photo of a star", num_inference_steps=2, output_type="np").images
         assert images.shape == (1, 32, 32, 3)
     else:
@@ -289,6 +290,26 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
 
         network = AutoModelForImageClassification.from_pretrained(out)
         assert network(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 16)
+
+
+def test_without_text_layers_a_category_is_looked_up_and_nothing_else() -> None:
+    from gencls.training.pixel import pipeline
+
+    pipe = pipeline(0, width=64, patch_size=8, trunk_depth=1, text_depth=1, text_layers=0)
+    text = pipe.text_encoder
+    parts = text.get_input_embeddings().weight, text.state_dict()
+    both = pipe.tokenizer("star").input_ids
+    places = next(w for n, w in parts[1].items() if "position_embedding" in n)[: len(both)]
+    rows = torch.nn.functional.layer_norm(parts[0][both] + places, (parts[0].shape[1],))
+    assert torch.allclose(pipe.encode_prompt(["star"])[0], rows.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES if (n.startswith("drivers/") and "0." in n) or "below" in n])
+def test_one_thing_is_varied_in_the_worlds_of_the_drivers(name: str) -> None:
+    varied, plain = RECIPES[name], RECIPES["drivers/resnet" if "resnet" in name else "drivers/cosine-x0"]
+    assert replace(varied, world=plain.world) == plain
+    known = {k: v for k, v in vars(varied.world).items() if v != getattr(plain.world, k)}
+    assert len(known) == 1 and next(iter(known.values())) == float(name.rsplit("-", 1)[1])
 
 
 def test_flow_matching_has_its_noise_levels_and_weights_have_the_mean_one() -> None:
