@@ -270,7 +270,7 @@ class Page:
         figure : a matplotlib Figure, or an Axes (or array of them) on it; it is closed
         alt : what the figure shows, in a sentence, for those who do not see it
         data : what is drawn, one row a mark; saved as `<name>.csv` beside the page
-        name : the file's name, letters, digits, `-` and `_`; needed with `data`
+        name : the file's name, letters, digits, `-` and `_`; needed with `data`. It is the figure's anchor, too: `page.html#name`
         caption : Markdown-free text under the figure
         """
         import matplotlib.pyplot as plt
@@ -282,8 +282,9 @@ class Page:
         link = f' <a href="{self._link}{self._save(data, name)}" download>Data (CSV)</a>' if data is not None else ""
         source = _embed(drawn)
         plt.close(drawn)
+        anchor = f' id="{name}"' if name else ""
         return Html(
-            f'<figure class="gencls-figure"><img src="{source}" alt="{html.escape(alt)}">'
+            f'<figure class="gencls-figure"{anchor}><img src="{source}" alt="{html.escape(alt)}">'
             f"<figcaption>{html.escape(caption)}{link}</figcaption></figure>",
             alt,
         )

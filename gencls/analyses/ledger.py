@@ -28,7 +28,8 @@ class Claim:
     chapter : where this book measures it, empty where it cannot
     name : pattern of the names of that chapter's numbers that speak to it
     worlds : world → what a number measured there says about the claim, or why there is none
-    elsewhere : world → another chapter and pattern, where that world measures it on another page
+    figure : the name of that chapter's figure of it
+    elsewhere : world → another chapter, pattern and figure, where that world measures it on another page
     """
 
     key: str
@@ -37,11 +38,12 @@ class Claim:
     chapter: str
     name: str
     worlds: Mapping[str, str]
-    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    figure: str
+    elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
-    def place(self, world: str) -> tuple[str, str]:
-        """The chapter that measures it in a world, and the pattern of its numbers' names."""
-        return self.elsewhere.get(world, (self.chapter, self.name))
+    def place(self, world: str) -> tuple[str, str, str]:
+        """The chapter that measures it in a world, the pattern of its numbers' names, and the name of its figure."""
+        return self.elsewhere.get(world, (self.chapter, self.name, self.figure))
 
 
 CLAIMS = (
@@ -56,7 +58,8 @@ CLAIMS = (
             "natural": "The real stimuli at 64 pixels, models trained on the same photographs: whether generating makes the difference, among equals.",
             "full": "The paper's stimuli and people; of its models none is on this machine.",
         },
-        {"natural": ("photographs", r"shape bias$")},
+        "shape_bias_by_category",
+        {"natural": ("photographs", r"shape bias$", "families")},
     ),
     Claim(
         "OOD accuracy",
@@ -69,6 +72,7 @@ CLAIMS = (
             "natural": "Held-out photographs under the twelve manipulations; no person saw them at 64 pixels, so the two failures can be tested and nearness to people cannot.",
             "full": "People and their stimuli are the paper's; of its models none is on this machine.",
         },
+        "curves",
     ),
     Claim(
         "error consistency",
@@ -81,7 +85,8 @@ CLAIMS = (
             "natural": "Mean κ with the ten people who saw the same cue-conflict stimuli, at 224 pixels; the ceiling is theirs with each other.",
             "full": "People's errors are here; of the paper's models none is on this machine.",
         },
-        {"natural": ("photographs", r"κ with people on cue-conflict$")},
+        "cue_conflict",
+        {"natural": ("photographs", r"κ with people on cue-conflict$", "")},
     ),
     Claim(
         "illusions",
@@ -94,6 +99,7 @@ CLAIMS = (
             "natural": "Not tested: no stimuli with two right answers at 64 pixels were shown.",
             "full": "Cannot be tested here: the paper shows that by drawing and by asking models that are not on this machine.",
         },
+        "gains",
     ),
     Claim(
         "shape by octave",
@@ -107,6 +113,7 @@ CLAIMS = (
             "natural": "Not tested: cues are known exactly in the shapes world alone.",
             "full": "Cannot be tested here: it takes models trained in several ways on known cues.",
         },
+        "octaves_by_level",
     ),
     Claim(
         "noise in training",
@@ -119,7 +126,8 @@ CLAIMS = (
             "natural": "A small ResNet on photographs, with the paper's noise and without, shown the real stimuli.",
             "full": "Cannot be tested here: it takes ImageNet and days of training.",
         },
-        {"natural": ("photographs", r"bias of the noise ablation$")},
+        "noise_at_test",
+        {"natural": ("photographs", r"bias of the noise ablation$", "noise_at_test")},
     ),
 )
 
@@ -136,7 +144,7 @@ def ledger(results: Mapping[str, Sequence[Number]], world: str = "shapes") -> pd
             {"name": claim.key, "observer": who, "origin": "reported", "value": value, "chapter": ""}
             for who, value in claim.reported.items()
         ]
-        chapter, pattern = claim.place(world)
+        chapter, pattern, _ = claim.place(world)
         for number in results.get(chapter, ()):
             if re.match(pattern, number.name) and number.observer and "@" not in number.observer:
                 if number.origin == "reported":
@@ -227,11 +235,14 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
         part = table[table["name"] == claim.key]
         theirs, ours = part[part["origin"] == "reported"], part[part["origin"] != "reported"]
         why = claim.worlds.get(world, "This world has no word on it.")
-        chapter, _ = claim.place(world)
+        chapter, _, figure = claim.place(world)
         if chapter and chapter not in ran and not why.startswith(UNTESTED):
             why = f"{why} The chapter `{chapter}` has not been run for this world."
-        cells = [claim.says, _listed(theirs) or "no single number", _listed(ours) or "not measured", why]
-        rows.append("<tr>" + "".join(f"<td>{_marked(cell)}</td>" for cell in cells) + "</tr>")
+        cells = [_marked(cell) for cell in (claim.says, _listed(theirs) or "no single number", _listed(ours), why)]
+        if len(ours):
+            place = f"../../{world}/{chapter}/{chapter}.html" + (f"#{figure}" if figure else "")
+            cells[3] += f' <a href="{place}">See it measured.</a>'
+        rows.append("<tr>" + "".join(f"<td>{cell or 'not measured'}</td>" for cell in cells) + "</tr>")
     head = "".join(
         f'<th scope="col">{h}</th>' for h in ("The claim", "Reported", "Ours, 95% interval", "What that says")
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gencls.analyses import ledger
@@ -75,3 +78,15 @@ def test_every_observer_stands_beside_the_papers_numbers() -> None:
     assert ledger.texts(rows).set_index("chosen").loc["a", "text"] == "shape bias: a 0.40 [0.00, 1.00]"
     alone = ledger.by_observer(ledger.ledger({}))
     assert set(alone["source"]) == {"the paper"} and "yet" in ledger.texts(alone)["text"].iloc[0]
+
+
+@pytest.mark.parametrize("world", ["shapes", "natural"])
+def test_every_claim_points_at_a_figure_of_its_chapter(world: str) -> None:
+    book = Path(__file__).parents[2] / "book"
+    for claim in ledger.CLAIMS:
+        chapter, _, figure = claim.place(world)
+        assert not figure or f'name="{figure}"' in (book / f"{chapter}.md").read_text(), (claim.key, figure)
+    numbers = [number("shape bias", 0.4, f"{world}/pixel")]
+    chapter, _, figure = ledger.CLAIMS[0].place(world)
+    shown = ledger.verdicts(ledger.ledger({chapter: numbers}, world), world, [chapter])._repr_html_()
+    assert re.findall('href="([^"]+)"', shown) == [f"../../{world}/{chapter}/{chapter}.html#{figure}"]
