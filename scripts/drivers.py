@@ -53,7 +53,7 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
                 "octaves",
             )
         else:
-            made = driver_scores.driver_scores(folder, model, stimuli, drivers.PLAN)
+            made = driver_scores.driver_scores(folder, model, drivers.PLAN)
             facts = json.loads((folder / "gencls.json").read_text())
             _write(drivers.compact(made), model, folder, "", facts=json.dumps(facts), seconds=facts["seconds"])
         print(f"{model}: {time.monotonic() - start:.1f} s", flush=True)

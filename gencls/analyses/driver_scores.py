@@ -16,6 +16,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive, quadrature
 from gencls.likelihood.scoring import score
 from gencls.models import zoo
+from gencls.models.autoregressive import AutoregressiveModel
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.discriminative import DiscriminativeModel, magnified
 from gencls.models.noise import noise
@@ -23,8 +24,6 @@ from gencls.models.pixel import cosine_schedule
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
 
-#: The captions of the chapter's trainings: the category alone.
-BARE = "{}"
 #: Octaves of spatial frequency, cycles an image: the lowest holds the mean, too, the highest the corners of the spectrum.
 EDGES = (0.0, 2.0, 4.0, 8.0, 16.0, np.inf)
 BANDS = ("below 2", "2 to 4", "4 to 8", "8 to 16", "16 and above")
@@ -77,9 +76,18 @@ def _split(
     return found, t, (2 * (alpha.double() / sigma.double()).log()).numpy()
 
 
-def driver_scores(folder: Path, model: str, stimuli: StimulusSet, plan: Exhaustive) -> xr.Dataset:
-    """Scores of any model of this chapter from its folder, generative or not."""
-    return score(zoo.open_folder(folder, model), stimuli, prompt=BARE, plan=plan, progress=False)
+def driver_scores(folder: Path, model: str, plan: Exhaustive) -> xr.Dataset:
+    """Scores of any model of this chapter from its folder, generative or not, on `drivers.stimuli`.
+
+    It is asked as it was told in training, and shown stimuli that are low-passed if its photos were.
+    """
+    from gencls.analyses.drivers import stimuli
+    from gencls.training.recipes import recipe
+    from gencls.worlds import open_world
+
+    trained = recipe(model)
+    shown = stimuli(open_world("shapes", low_pass=getattr(trained.world, "low_pass", None)))
+    return score(zoo.open_folder(folder, model), shown, prompt=trained.prompt, plan=plan, progress=False)
 
 
 def _labelled(
@@ -115,9 +123,15 @@ def features(
     """(layer, t, stimuli × places × channels) of a model that sees the stimuli at each noise level t of the cosine schedule.
 
     The layer `pixels` is what goes in. A diffusion model's blocks are read at every token, those behind the prompt under the
-    mean of the categories' prompts; a ResNet's stages at every place of its map, averaged down to 4×4.
+    mean of the categories' prompts; a ResNet's stages at every place of its map, averaged down to 4×4. Of an autoregressive model the
+    layer `tokens` is what its decoder is fed for the image, without noise.
     """
     opened = zoo.open_model(model)
+    if isinstance(opened, AutoregressiveModel):
+        codes = opened.encode(list(stimuli.images()))
+        yield "pixels", 0.0, stimuli.images().reshape(len(stimuli), -1, 3) / np.float32(127.5) - 1
+        yield "tokens", 0.0, opened.adapter.embed(codes).numpy()
+        return
     alphas = cosine_schedule().alphas_cumprod.double()
     images = torch.from_numpy(stimuli.images()).permute(0, 3, 1, 2).float() / 127.5 - 1
     for t in levels:

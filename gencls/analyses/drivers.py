@@ -33,6 +33,13 @@ LOSSES = ("drivers/cosine-x0", "drivers/cosine-eps", "drivers/cosine-exp")
 SCHEDULES = ("drivers/cosine-x0", "drivers/linear-x0", "drivers/flow-x0")
 GENERATIVE = (*LOSSES, *SCHEDULES[1:])
 CLASSIFIER = "drivers/denoising-classifier"
+#: Those that are told the category as an index, in a word, in sentences.
+TELLINGS = ("drivers/index", "drivers/cosine-x0", "drivers/sentences")
+#: A diffusion model and a causal transformer on tokens, of the same captions.
+FAMILIES = ("shapes/pixel", "shapes/ar")
+RESNET = "drivers/resnet"
+#: Cycles an image below which the photos of a ResNet, or the octaves of a denoising error, are looked at.
+CUTOFFS = (2, 4, 8, 16)
 #: What the errors of every model are weighted by in turn.
 WEIGHTINGS = ("uniform", "snr", "1+snr", "exp(-7t)")
 #: Stimuli of each set on record, and the noise levels.
@@ -73,7 +80,15 @@ def stimuli(world: World, counts: Mapping[str, int] = COUNTS) -> StimulusSet:
 
 
 def compact(scores: xr.Dataset) -> xr.Dataset:
-    """Errors as the mean over classes and float16 differences from it, which keep three digits of what tells classes apart."""
+    """Errors as the mean over classes and float16 differences from it, which keep three digits of what tells classes apart.
+
+    What has no noise level stays as it is, an autoregressive model's log-likelihood summed over its tokens.
+    """
+    if "log_likelihood" in scores:
+        whole = scores["log_likelihood"].astype("float64").sum("token").expand_dims("token", -1)
+        return scores.drop_dims("token").assign(log_likelihood=whole.astype("float32"))
+    if "error" not in scores:
+        return scores
     mean = scores["error"].astype("float64").mean("class")
     kept = scores.drop_vars("error")
     return kept.assign(mean=mean.astype("float32"), difference=(scores["error"] - mean).astype("float16"))
@@ -81,6 +96,8 @@ def compact(scores: xr.Dataset) -> xr.Dataset:
 
 def expanded(kept: xr.Dataset) -> xr.Dataset:
     """Errors again, out of `compact`."""
+    if "difference" not in kept:
+        return kept
     error = (kept["difference"].astype("float64") + kept["mean"]).transpose(*kept["difference"].dims)
     return kept.drop_vars(["difference", "mean"]).assign(error=error)
 
@@ -285,18 +302,24 @@ def paired(
 def costs(models: Sequence[str]) -> pd.DataFrame:
     """What training and records took: `observer, seeds, seconds, presentations, accuracy, evaluations`, means over seeds.
 
-    `accuracy`: on the 128 photos of the split that was looked at in choosing the steps; NaN for the classifier.
+    `accuracy`: on 128 or 256 photos like those of its training, of the split that was looked at in choosing the steps.
     """
     rows = []
     for model in models:
         each = seeds(model)
         facts = [json.loads(s.attrs["facts"]) for s in each]
         dev = [f.get("in_distribution_accuracy", {}).get("value", math.nan) for f in facts]
-        size = each[0]["error"].size
         row = {"observer": model, "seeds": len(each), "seconds": np.mean([f["seconds"] for f in facts])}
         row |= {"presentations": facts[0]["presentations"], "accuracy": np.mean(dev)}
-        rows.append(row | {"evaluations": size // (len(each[0]["class"]) if model == CLASSIFIER else 1)})
+        rows.append(row | {"evaluations": _evaluations(model, each[0])})
     return pd.DataFrame(rows)
+
+
+def _evaluations(model: str, scores: xr.Dataset) -> int:
+    """How often a network was run for the scores: a classifier once for all classes."""
+    what = next(name for name in ("error", "log_likelihood", "log_probability") if name in scores)
+    at_once = model.startswith((CLASSIFIER, RESNET))
+    return scores[what].size // (len(scores["class"]) if at_once else 1)
 
 
 def conclusions(
@@ -450,6 +473,61 @@ def _one_band(scores: xr.Dataset, band: str) -> xr.Dataset:
     return scores.drop_vars(["error", "band"]).assign(error=error)
 
 
+def whole(model: str) -> list[xr.Dataset]:
+    """The scores of a model's training seeds; where they are split into octaves, their sum."""
+    return [_one_band(s, "all") for s in seeds(model, "octaves")] if here([model], "octaves") else seeds(model)
+
+
+def low_passed(model: str, by: str | Weighting) -> pd.DataFrame:
+    """Shape bias and accuracy without high frequencies, `set` (the measure), `observer, condition` (cycles an image), `value, low, high, n`.
+
+    Of the diffusion model the octaves of the error below the cutoff decide; a ResNet was trained on photos that were low-passed there, and is shown
+    stimuli that were low-passed alike.
+    """
+    found = {}
+    for cut in (*CUTOFFS, None):
+        split = [_below(s, cut) for s in seeds(model, "octaves")]
+        net = RESNET if cut is None else f"{RESNET}-below-{cut}"
+        for what in ("shape bias", "accuracy"):
+            at = "all" if cut is None else f"below {cut}"
+            found[what, f"{model}, octaves", at] = MEASURES[what](split, by)
+            if here([net]):
+                found[what, f"{RESNET}, trained on these", at] = MEASURES[what](seeds(net), by)
+    return figures.points(found, ["set", "observer", "condition"])
+
+
+def low_pass_gap(model: str, by: str | Weighting) -> dict[str, Estimate]:
+    """Cutoff → how much more the octaves of a diffusion model below it go by shape than the ResNet that was trained on them."""
+    found = {}
+    for cut in (*CUTOFFS, None):
+        net = RESNET if cut is None else f"{RESNET}-below-{cut}"
+        if here([net]):
+            octaves = [_below(s, cut) for s in seeds(model, "octaves")]
+            found["all" if cut is None else f"below {cut}"] = difference(octaves, seeds(net), by)
+    return found
+
+
+def gap_verdict(found: Mapping[str, Estimate]) -> str:
+    """What the intervals of `low_pass_gap` say, in Markdown."""
+    kinds: dict[str, list[str]] = {"more by shape than": [], "less by shape than": [], "like": []}
+    for cut, e in found.items():
+        kinds[sentence(e, *kinds)].append(cut)
+    return "The generative model goes " + "; ".join(
+        f"{kind} the ResNet: {', '.join(cuts)}" for kind, cuts in kinds.items() if cuts
+    ) + " (cycles an image; as far as the intervals tell)."  # fmt: skip
+
+
+def resnets() -> list[str]:
+    """The small ResNet, and those of low-passed photos."""
+    return [RESNET, *(f"{RESNET}-below-{cut}" for cut in CUTOFFS)]
+
+
+def _below(scores: xr.Dataset, cut: float | None) -> xr.Dataset:
+    """The part of an error that lies below a cutoff at which an octave begins."""
+    kept = scores["error"].isel(band=slice(None if cut is None else 1 + CUTOFFS.index(int(cut))))
+    return scores.drop_vars(["error", "band"]).assign(error=kept.sum("band"))
+
+
 def margins(model: str, by: str | Weighting) -> dict[str, Estimate]:
     """Octave → its part of the margin between the two readings, in percent of the mean size of the whole margin.
 
@@ -551,6 +629,16 @@ def best_probes(curves: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     return {
         (str(r["model"]), "shape" if r["cue"] == "category" else "texture"): {str(k): v for k, v in r.items()}
         for r in top.to_dict("records")
+    }
+
+
+def readable(model: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """(layer, `shape` or `texture`) → what a linear probe finds there without noise, by the better of the two readings."""
+    rows = probe_curves(probes([model]))
+    names = {"category": "shape", "texture": "texture"}
+    return {
+        (str(r["layer"]), names[str(r["cue"])]): {str(k): v for k, v in r.items()}
+        for r in rows[rows["t"] == 0].to_dict("records")
     }
 
 

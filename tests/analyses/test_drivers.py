@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gencls.analyses import driver_scores, drivers
+from gencls.analyses import driver_scores, drivers, reliability
 from gencls.errors import GenclsError
+from gencls.likelihood import records
 from gencls.likelihood.weightings import answers
 from gencls.models.zoo import open_model
 from gencls.stimuli.sets import StimulusSet
@@ -151,6 +153,18 @@ def test_features_of_every_layer_and_level() -> None:
         assert all(x.shape[0] == 2 and np.isfinite(x).all() for _, _, x in found)
 
 
+def test_the_tokens_of_an_image_are_what_the_decoder_is_fed(tmp_path: Path) -> None:
+    from gencls.training.autoregressive import janus
+
+    made = janus(0, width=64, depth=1, side=32)
+    made.save_pretrained(tmp_path / "ar")
+    some = ShapesWorld().stimuli("cue-conflict", 2)
+    (_, _, pixels), (name, t, tokens) = driver_scores.features(str(tmp_path / "ar"), some, [0.0, 0.5])
+    assert (name, t, tokens.shape, pixels.shape) == ("tokens", 0.0, (2, 64, 64), (2, 1024, 3))
+    codes = open_model(str(tmp_path / "ar")).encode(list(some.images()))
+    assert np.array_equal(codes[0] == codes[1], (tokens[0] == tokens[1]).all(-1))
+
+
 def test_a_model_without_a_record_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(drivers, "FOLDER", tmp_path)
     with pytest.raises(GenclsError, match="drivers/nobody has no record"):
@@ -177,3 +191,78 @@ def test_two_ways_of_reading_the_same_seeds_are_paired() -> None:
 def test_models_that_learned_little_are_named() -> None:
     table = pd.DataFrame({"observer": ["a", "b", "c"], "accuracy": [0.2, 0.9, np.nan]})
     assert "**a** did not" in drivers.weak(table) and "most photos" in drivers.weak(table[1:])
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """An empty shelf of records, and what puts toy ones on it."""
+    monkeypatch.setattr(drivers, "FOLDER", tmp_path)
+    drivers.on_record.cache_clear()
+
+    def keep(model: str, *each: xr.Dataset, what: str = "") -> None:
+        for seed, made in enumerate(each):
+            name = model if seed == 0 else f"{model}@{seed}"
+            records.write(drivers.compact(made), tmp_path / drivers.record_name(name, what))
+
+    yield keep
+    drivers.on_record.cache_clear()
+
+
+def both(conflicts: xr.Dataset) -> xr.Dataset:
+    """Cue-conflict stimuli, and as many photos that are all named rightly."""
+    n = conflicts.sizes["stimulus"]
+    photos = by_decisions(n, 0, 0).assign_coords(stimulus=[f"p{i}" for i in range(n)])
+    photos = photos.assign_coords(condition=("stimulus", ["photos"] * n), texture=("stimulus", [""] * n))
+    return xr.concat([photos, conflicts], "stimulus", data_vars="minimal", coords="minimal")
+
+
+def test_a_model_that_weighs_cues_swings_and_one_that_takes_the_easy_cue_does_not(shelf: Callable[..., None]) -> None:
+    generative, resnet = reliability.WEIGHING
+    for end, shape in zip(reliability.UNRELIABLE.values(), (10, 30, 50, 70, 90), strict=True):
+        shelf(generative + end, *[both(by_decisions(shape, 100 - shape, 0))] * 3)
+        shelf(resnet + end, *[both(by_decisions(15, 85, 0))] * 3)
+    curves = reliability.by_reliability(reliability.WEIGHING, "uniform")
+    seen = curves[(curves["set"] == "shape bias") & (curves["observer"] == generative)]
+    assert seen["value"].tolist() == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert set(curves[curves["set"] == "accuracy"]["value"]) == {1.0}
+    found = reliability.swings(reliability.WEIGHING, "uniform")
+    assert found[generative].value == pytest.approx(0.8) and found[generative].low > 0
+    assert found[resnet].value == 0
+    weighs, easy = reliability.swing_verdict(found, curves).splitlines()
+    assert "more by the cue that was reliable" in weighs and "both: neither for sure; texture ¾: shape" in weighs
+    assert "does not follow" in easy and "texture ½: texture" in easy
+
+
+def test_octaves_below_a_cutoff_are_those_below_it_and_stand_beside_the_resnet_of_such_photos(
+    shelf: Callable[..., None],
+) -> None:
+    # the two lowest octaves say shape, faintly, the third texture, strongly; the others nothing
+    parts = [both(by_decisions(100, 0, 0)), both(by_decisions(100, 0, 0)), 9 * both(by_decisions(0, 100, 0))["error"]]
+    errors = [p["error"] if isinstance(p, xr.Dataset) else p for p in parts]
+    errors += [0 * errors[0]] * 2
+    split = xr.concat(errors, pd.Index(list(driver_scores.BANDS), name="band")).transpose(..., "band")
+    shelf("toy", parts[0].drop_vars("error").assign(error=split), what="octaves")
+    shelf("drivers/resnet-below-4", both(by_decisions(20, 80, 0)))
+    rows = drivers.low_passed("toy", "uniform")
+    octaves = rows[(rows["set"] == "shape bias") & (rows["observer"] == "toy, octaves")]
+    assert dict(zip(octaves["condition"], octaves["value"], strict=True)) == {
+        "below 2": 1, "below 4": 1, "below 8": 0, "below 16": 0, "all": 0,
+    }  # fmt: skip
+    net = rows[rows["observer"] == "drivers/resnet, trained on these"]
+    assert net[net["set"] == "shape bias"][["condition", "value"]].to_numpy().tolist() == [["below 4", 0.2]]
+    gap = drivers.low_pass_gap("toy", "uniform")
+    assert list(gap) == ["below 4"] and gap["below 4"].value == pytest.approx(0.8)
+    assert "more by shape than the ResNet: below 4" in drivers.gap_verdict(gap)
+    assert drivers.whole("toy")[0]["error"].equals(split.sum("band")) or np.allclose(
+        drivers.whole("toy")[0]["error"], split.sum("band"), atol=1e-2
+    )
+
+
+def test_a_likelihood_is_kept_as_the_sum_over_its_tokens() -> None:
+    rng = np.random.default_rng(3)
+    tokens = -rng.random((5, 4, 7)).astype("float32")
+    plain = scores(np.zeros((5, 4, 1))).drop_vars("error").drop_dims(["t", "draw"], errors="ignore")
+    made = plain.assign(log_likelihood=(("stimulus", "class", "token"), tokens))
+    kept = drivers.expanded(drivers.compact(made))
+    assert kept["log_likelihood"].sizes["token"] == 1
+    assert answers(kept, "uniform") == answers(made, "uniform")
