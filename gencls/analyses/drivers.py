@@ -228,15 +228,21 @@ def difference(
     a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], by: str | Weighting, by_b: str | Weighting = ""
 ) -> Estimate:
     """How much the shape bias of `a` lies above that of `b` (under `by_b`, or `by`), with its interval over seeds and stimuli."""
-    pairs = [[followed(s, w) for s in group] for group, w in ((a, by), (b, by_b or by))]
+    groups = [[followed(s, w) for s in group] for group, w in ((a, by), (b, by_b or by))]
+    return contrast(groups, (1, -1))
+
+
+def contrast(groups: Sequence[Sequence[Followed]], signs: Sequence[int]) -> Estimate:
+    """Σ sign · shape bias over groups of training seeds, all on the same stimuli, with its interval over seeds and stimuli."""
     values, draws = [], []
-    times = _draws(len(pairs[0][0][0]))
-    for group in pairs:
+    times = _draws(len(groups[0][0][0]))
+    for group in groups:
         hits, whole = (np.stack([p[i] for p in group]).astype(float) for i in (0, 1))
         values.append(_share(hits.sum(1), whole.sum(1)))
         draws.append(np.nanmean(_share(times @ hits.T, times @ whole.T), 1))
-    value = float(np.nanmean(values[0]) - np.nanmean(values[1]))
-    half = _half(float(np.nanvar(draws[0] - draws[1])), times.shape[1], [v[np.isfinite(v)] for v in values])
+    value = float(sum(sign * np.nanmean(v) for sign, v in zip(signs, values, strict=True)))
+    resampled = sum(sign * d for sign, d in zip(signs, draws, strict=True))
+    half = _half(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
     return Estimate(
         value, value - half, value + half, times.shape[1], "difference of shape bias", "over seeds and stimuli"
     )

@@ -49,6 +49,17 @@ def swings(families: Sequence[str], by: str | Weighting) -> dict[str, Estimate]:
     return {f: drivers.difference(drivers.seeds(f + ends[-1]), drivers.seeds(f + ends[0]), by) for f in families}
 
 
+def swing_gap(first: str, second: str, by: str | Weighting) -> Estimate:
+    """How much the second family's swing exceeds the first's, paired by stimuli; seeds of each training are independent."""
+    ends = list(UNRELIABLE.values())
+    groups = [
+        [drivers.followed(s, by) for s in drivers.seeds(f + end)]
+        for f in (second, first)
+        for end in (ends[-1], ends[0])
+    ]
+    return drivers.contrast(groups, (1, -1, -1, 1))
+
+
 def swing_verdict(found: Mapping[str, Estimate], curves: pd.DataFrame) -> str:
     """What the intervals of `swings` and of `by_reliability` say, a list in Markdown."""
     rows = curves[curves["set"] == "shape bias"].to_dict("records")

@@ -228,6 +228,8 @@ def test_a_model_that_weighs_cues_swings_and_one_that_takes_the_easy_cue_does_no
     found = reliability.swings(reliability.WEIGHING, "uniform")
     assert found[generative].value == pytest.approx(0.8) and found[generative].low > 0
     assert found[resnet].value == 0
+    gap = reliability.swing_gap(resnet, generative, "uniform")
+    assert gap.value == pytest.approx(0.8) and gap.low > 0
     weighs, easy = reliability.swing_verdict(found, curves).splitlines()
     assert "more by the cue that was reliable" in weighs and "both: neither for sure; texture ¾: shape" in weighs
     assert "does not follow" in easy and "texture ½: texture" in easy
