@@ -28,10 +28,11 @@ from gencls.errors import GenclsError
 #: Where a number came from → how the page says so.
 ORIGINS = {
     "computed": "computed in this run",
-    "record": "taken from a record, shipped with the book or kept from an earlier run",
+    "cached": "computed earlier on this machine and kept in its cache",
+    "record": "taken from a record that ships with the book",
+    "mixed": "resting on scores of more than one origin",
     "reported": "reported by the paper, not measured here",
 }
-_MARKS = {"computed": "", "record": "", "reported": "†"}
 _PACKAGES = ("gencls", "numpy", "pandas", "xarray", "torch", "diffusers", "transformers", "matplotlib")
 _SVG_LIMIT = 400_000  # bytes: a figure with more marks than this is embedded as PNG
 
@@ -74,7 +75,7 @@ class Number:
         """HTML: the number, a mark on what the paper reported, and its n and origin as a tooltip."""
         n = f", n = {self.n:,}" if self.n is not None else ""
         tip = html.escape(f"{self.observer + ': ' if self.observer else ''}{ORIGINS[self.origin]}{n}")
-        text = format(self, spec) + _MARKS[self.origin]
+        text = format(self, spec) + ("†" if self.origin == "reported" else "")
         return f'<span class="gencls-number" title="{tip}">{text}</span>'
 
 
@@ -179,7 +180,7 @@ class Page:
         value: Any,
         *,
         observer: str | None = None,
-        origin: str = "computed",
+        origin: str | None = None,
         n: int | None = None,
         low: float | None = None,
         high: float | None = None,
@@ -189,11 +190,13 @@ class Page:
         Parameters
         ----------
         name : what was measured, e.g. `shape bias`; together with `observer` it is unique on the page
-        value : a number, or an estimate with `.value`, `.low`, `.high` and `.n` (any of the last three given
-            here by keyword wins)
+        value : a number, or an estimate with `.value`, `.low`, `.high`, `.n` and perhaps `.origin` (any of the last
+            four given here by keyword wins)
         observer : whose number it is, e.g. `shapes/pixel`, `people`
-        origin : `computed` in this run, from a `record`, or `reported` by the paper
+        origin : `computed` in this run (the default), `cached` by an earlier run on this machine, from a `record` that
+            ships, `mixed` where the number rests on more than one of these, or `reported` by the paper
         """
+        origin = origin or getattr(value, "origin", "computed")
         if origin not in ORIGINS:
             raise GenclsError(f"'{name}': the origin '{origin}' is unknown; it is one of {', '.join(ORIGINS)}")
         if re.search(r"[.\[\]{}:!]", name):

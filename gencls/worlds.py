@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,11 +63,20 @@ def seeds_of(model: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores and where they come from: `origin` is "computed" in this run or "record"; `checked` were computed again."""
+    """Scores and where they come from; `checked`: how many of the stimuli were scored in this run.
+
+    `origin`: "computed" in this run, "cached" by an earlier one on this machine, from a "record" that ships, or "mixed".
+    """
 
     scores: xr.Dataset
     origin: str
     checked: int
+
+
+def joint(origins: Iterable[str]) -> str:
+    """The origin of a number that rests on scores of these origins: the one they share, else "mixed"."""
+    known = set(origins)
+    return known.pop() if len(known) == 1 else "mixed"
 
 
 class World:
@@ -142,7 +151,7 @@ class World:
                         return Scored(scores, "computed", len(stimuli))
                     check = check if digest and exact and not stimuli.missing else 0
                     checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if check else 0
-                    return Scored(scores, "record", checked)
+                    return Scored(scores, "cached" if path == cached else "record", checked)
         if stimuli.missing:
             raise GenclsError(
                 f"{model} on {stimuli.name}: not on record under these parameters, and the stimuli are not here: {stimuli.missing}"

@@ -14,7 +14,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate
 from gencls.stimuli.sets import COLUMNS, StimulusSet, spread
-from gencls.worlds import Scored, World, seeds_of
+from gencls.worlds import Scored, World, joint, seeds_of
 
 #: A bootstrap for explorers, where hundreds of intervals are wanted at once.
 QUICK = Bootstrap(draws=1000)
@@ -64,11 +64,10 @@ class Seen:
         """Those whose scores are denoising errors, so that noise levels and weightings mean something."""
         return [model for model in self.models if "error" in self.scored[model].scores]
 
-    def origin(self, observer: str) -> str:
-        """Where its numbers come from, as `Page.report` wants it."""
-        if observer in self.scored:
-            return self.scored[observer].origin
-        return "record" if self.missing else "computed"
+    def origin(self, *observers: str) -> str:
+        """Where the numbers that rest on these observers come from, as `Page.report` wants it."""
+        other = "record" if self.missing else "computed"
+        return joint(self.scored[o].origin if o in self.scored else other for o in observers)
 
     def sample(self, count: int) -> StimulusSet:
         """`count` stimuli to be shown, spread over the set; none where the pictures are not here."""
@@ -199,36 +198,41 @@ def controls(world: World, *, n: int | None = None, check: int = 0) -> Seen:
 
 
 def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
-    """Model → mean bias over its training seeds, `low` and `high` the lowest and highest of them, `n` their number."""
-    families: dict[str, list[float]] = {}
+    """Model → mean bias over its training seeds, `low` and `high` the lowest and highest of them, `n` their number.
+
+    Each has the `origin` of the scores behind it.
+    """
+    families: dict[str, dict[str, float]] = {}
     for model in seen.scored:
         value = metrics.shape_bias(seen.trials(model, by), None, None)
-        families.setdefault(model.partition("@")[0], []).append(float(value))
+        families.setdefault(model.partition("@")[0], {})[model] = float(value)
     return {
-        model: Estimate(float(np.mean(v)), min(v), max(v), len(v), "mean over training seeds", "range over seeds")
-        for model, v in families.items()
+        family: _range_over("training seeds", list(seeds.values()), seen.origin(*seeds))
+        for family, seeds in families.items()
     }
+
+
+def _range_over(what: str, values: Sequence[float], origin: str) -> Estimate:
+    mean = float(np.mean(values))
+    name, method = f"mean over {what}", f"range over {what}"
+    return Estimate(mean, min(values), max(values), len(values), name, method, origin=origin)
 
 
 def over_noise(seen: Seen, seed: int = 0, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
     """Generative model → mean bias over noise draws, `low` and `high` the lowest and highest of them, `n` their number.
 
     Each draw is a noise seed of its own: `seed`, which `seen` was scored with, and those after it. A world with one draw has nothing to compare.
+    Each has the `origin` of the scores behind it.
     """
     found: dict[str, Estimate] = {}
     for model in seen.generative if len(seen.world.noise_seeds) > 1 else ():
-        values = []
-        for offset in seen.world.noise_seeds:
-            scored = seen.world.scores(seen.stimuli, model, seed=seed + offset) if offset else seen.scored[model]
-            values.append(float(metrics.shape_bias(seen.world.trials(seen.stimuli, model, scored, by), None, None)))
-        found[model] = Estimate(
-            float(np.mean(values)),
-            min(values),
-            max(values),
-            len(values),
-            "mean over noise draws",
-            "range over noise draws",
-        )
+        draws = [
+            seen.world.scores(seen.stimuli, model, seed=seed + offset) if offset else seen.scored[model]
+            for offset in seen.world.noise_seeds
+        ]
+        tables = [seen.world.trials(seen.stimuli, model, scored, by) for scored in draws]
+        values = [float(metrics.shape_bias(table, None, None)) for table in tables]
+        found[model] = _range_over("noise draws", values, joint(scored.origin for scored in draws))
     return found
 
 

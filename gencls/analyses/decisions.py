@@ -18,7 +18,7 @@ from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.models import zoo
 from gencls.results import Page
 from gencls.stimuli.sets import Stimulus, StimulusSet
-from gencls.worlds import World
+from gencls.worlds import World, joint
 
 __all__ = ["Denoised", "answers", "calibration", "denoise", "generative", "label", "roles", "scores", "weighted"]
 
@@ -230,7 +230,9 @@ def changed(seen: Seen, model: str, dtype: str, by: str = "exp(-7t)") -> metrics
     kept = np.array(answers(seen.scored[model].scores, by)) == np.array(answers(other.scores, by))
     same = trials.from_answers(model, seen.stimuli, np.where(kept, seen.stimuli.table["category"], "na").tolist())
     share = metrics.accuracy(same)
-    return metrics.Estimate(1 - share.value, 1 - share.high, 1 - share.low, share.n, "decisions changed", share.method)
+    origin = joint((seen.scored[model].origin, other.origin))
+    ends = (1 - share.value, 1 - share.high, 1 - share.low)
+    return metrics.Estimate(*ends, share.n, "decisions changed", share.method, origin=origin)
 
 
 def checked(seen: Seen, model: str) -> str:
@@ -240,8 +242,10 @@ def checked(seen: Seen, model: str) -> str:
     scored = seen.scored[model]
     if scored.origin == "computed":
         return f"All {len(seen.stimuli)} stimuli were scored in this run."
+    where = {"record": "on record", "cached": "kept from an earlier run on this machine"}
     return (
-        f"The scores are on record; {scored.checked} of the {len(seen.stimuli)} stimuli were scored afresh and agree."
+        f"The scores are {where.get(scored.origin, 'of more than one origin')}; {scored.checked} of the "
+        f"{len(seen.stimuli)} stimuli were scored afresh and agree."
     )
 
 

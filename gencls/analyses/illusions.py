@@ -157,15 +157,16 @@ def by_level(seen: Seen, model: str, against: str = "mean") -> pd.DataFrame:
 
 
 def by_prompt(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
-    """Gains under every prompt on record: `kind, reading, prompt, value, low, high, n`; those not on record are left out."""
+    """Gains under every prompt on record: `kind, reading, prompt, origin, value, low, high, n`; those not on record are left out."""
     rows = []
     for prompt in (cats.PROMPT, *PROMPTS):
         try:
-            scored = seen.world.scores(seen.stimuli, model, prompt=prompt) if prompt != cats.PROMPT else None
+            usual = seen.scored[model]
+            scored = usual if prompt == cats.PROMPT else seen.world.scores(seen.stimuli, model, prompt=prompt)
         except GenclsError:
             continue
-        scores = (scored or seen.scored[model]).scores
-        rows.append(figures.points(differences(scores, by), ["kind", "reading"], prompt=prompt))
+        found = differences(scored.scores, by)
+        rows.append(figures.points(found, ["kind", "reading"], prompt=prompt, origin=scored.origin))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -204,10 +205,11 @@ def probability(seen: Seen, model: str) -> dict[tuple[str, str], Estimate]:
 def over_seeds(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> dict[tuple, Estimate]:
     """(kind, reading) → mean gain over a model's training seeds; `low`, `high` the lowest and highest of them, `n` their number."""
     each = [differences(s.scores, by) for m, s in seen.scored.items() if m.partition("@")[0] == model]
-    found = {}
+    found, origin = {}, seen.origin(*seeds(seen, model))
     for key in each[0]:
         values = [float(e[key]) for e in each]
-        found[key] = Estimate(float(np.mean(values)), min(values), max(values), len(values), "mean over training seeds")
+        mean = float(np.mean(values))
+        found[key] = Estimate(mean, min(values), max(values), len(values), "mean over training seeds", origin=origin)
     return found
 
 

@@ -72,7 +72,7 @@ def differences(
     """Shape bias of each generative model less that of each other one, paired over stimuli, Holm-corrected as one family.
 
     pairs : others than these, as far as both of a pair answered
-    Returns `observer, value, low, high, n, p, p_holm`, `observer` naming both.
+    Returns `observer, value, low, high, n, origin, p, p_holm`, `observer` naming both.
     """
     kinds = families(seen)
     asked = pairs or list(itertools.product(GENERATIVE, [*DISCRIMINATIVE, *BETWEEN]))
@@ -82,6 +82,7 @@ def differences(
     }
     corrected = metrics.holm({pair: e.p for pair, e in found.items()})
     rows = figures.points(found)
+    rows["origin"] = [seen.origin(*pair.split(" − ")) for pair in rows["observer"]]
     return rows.assign(p=[found[o].p for o in rows["observer"]], p_holm=[corrected[o] for o in rows["observer"]])
 
 

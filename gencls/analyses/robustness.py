@@ -18,7 +18,7 @@ from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.bootstrap import image_draws, p_value
 from gencls.stimuli import manipulations
 from gencls.stimuli.sets import StimulusSet
-from gencls.worlds import World
+from gencls.worlds import World, joint
 
 #: A bootstrap for the many conditions of a figure.
 QUICK = Bootstrap(method="percentile", draws=1000)
@@ -34,7 +34,7 @@ PEOPLE = "people"
 class Answered:
     """Everyone's trials on several stimulus sets, in one table.
 
-    `origins`: observer → "computed" or "record"; `checked`: how many stimuli were scored afresh; `lacking`: observer →
+    `origins`: observer → as `Scored` has it, "computed" for who has trials; `checked`: how many stimuli were scored afresh; `lacking`: observer →
     why it has no trials; `missing`: set → why its stimuli or recorded trials are not here.
     """
 
@@ -59,6 +59,10 @@ class Answered:
     def of(self, *observers: str) -> pd.DataFrame:
         """The trials of these observers."""
         return self.trials[self.trials["subj"].isin(observers)]
+
+    def origin(self, *observers: str) -> str:
+        """Where the numbers that rest on these observers come from, as `Page.report` wants it."""
+        return joint(self.origins.get(o, "computed") for o in observers)
 
     def note(self) -> str:
         """Sentences on who and what is not here, and why; empty if all are."""
@@ -90,7 +94,7 @@ def answered(
     """
     tables: list[pd.DataFrame] = []
     at_hand: dict[str, StimulusSet] = {}
-    origins: dict[str, str] = {}
+    origins: dict[str, set[str]] = {}
     lacking: dict[str, str] = {}
     missing: dict[str, str] = {}
     checked = 0
@@ -113,8 +117,7 @@ def answered(
                 continue
             checked += scored.checked
             answers[name, model] = world.trials(stimuli, model, scored, weighting)
-            if origins.get(model) != "computed":
-                origins[model] = scored.origin
+            origins.setdefault(model, set()).add(scored.origin)
     tables += [answers[name, model] for name in at_hand for model in models if (name, model) in answers]
     for name in sets if recorded else ():
         try:
@@ -127,8 +130,8 @@ def answered(
             own = [t[t["stimulus"].isin(shown)] for t in own]
         tables += own
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(trials.COLUMNS))
-    origins = {o: origins.get(o, "computed") for o in dict.fromkeys(table["subj"])}
-    return Answered(world, table, at_hand, origins, checked, lacking, missing)
+    of_all = {o: joint(origins.get(o, {"computed"})) for o in dict.fromkeys(table["subj"])}
+    return Answered(world, table, at_hand, of_all, checked, lacking, missing)
 
 
 # -- accuracy --------------------------------------------------------------------------------------------------

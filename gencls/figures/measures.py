@@ -318,8 +318,8 @@ def gains_by_level(
 def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None) -> Axes:
     """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
 
-    estimates : `name, observer, origin, value[, low, high]`, as in results.json; `origin` is "computed",
-        "record" or "reported". Within a row the observers stand in the frame's order, from the top.
+    estimates : `name, observer, origin, value[, low, high]`, as in results.json; those whose `origin` is
+        "reported" are the paper's. Within a row the observers stand in the frame's order, from the top.
     """
     frame = checked(estimates, "forest", ["name", "observer", "origin", "value"])
     names = list(dict.fromkeys(frame["name"]))

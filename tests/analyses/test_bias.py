@@ -12,6 +12,7 @@ import xarray as xr
 import gencls
 from gencls import GenclsError, metrics
 from gencls.analyses import bias
+from gencls.results import Page, read_results
 from gencls.worlds import Scored
 
 N = 48
@@ -74,6 +75,28 @@ def test_seeds_of_a_family_stand_together(seen) -> None:  # type: ignore[no-unty
     found = bias.over_seeds(seen)
     assert (found["shape"].value, found["shape"].low, found["shape"].high, found["shape"].n) == (0.5, 0, 1, 2)
     assert found["turning"].n == 1 and seen.models == ["turning", "shape"]
+
+
+def test_each_number_says_what_its_scores_come_from(world, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Of the noise seeds from 2 on, the first is on record; the others are computed once and then kept."""
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GENCLS_OUT", str(tmp_path))
+    page = Page("shape_bias", world="shapes")
+    for run, seed in (("first", 2), ("second", 3), ("third", 3)):
+        seen = bias.look(world, "cue-conflict", ["shapes/pixel"], n=2, seed=seed)
+        page.report(f"one draw, {run}", bias.counts(seen)["value"][0], origin=seen.origin("shapes/pixel"))
+        page.report(f"several draws, {run}", bias.over_noise(seen, seed)["shapes/pixel"])
+    legend = repr(page.close())
+    assert {number.name: number.origin for number in read_results(tmp_path)} == {
+        "one draw, first": "record",
+        "several draws, first": "mixed",  # seeds 2 of the record, 3 and 4 computed
+        "one draw, second": "cached",
+        "several draws, second": "mixed",  # 3 and 4 kept, 5 computed
+        "one draw, third": "cached",
+        "several draws, third": "cached",
+    }
+    assert "earlier on this machine and kept in its cache: 3 (one draw, second, one draw, third, several" in legend
+    assert "from a record that ships with the book: 1 (one draw, first)" in legend
 
 
 def test_counts_add_up_and_agree_with_the_bias(seen) -> None:  # type: ignore[no-untyped-def]

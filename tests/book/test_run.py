@@ -33,7 +33,8 @@ def test_a_run_leaves_the_notebook_and_its_numbers(toy_root: Path, tmp_path: Pat
     ):
         assert said in box
     assert "2 (shape bias, accuracy)" not in box  # each number stands under its own origin
-    assert "Numbers taken from a record, shipped with the book or kept from an earlier run</dt><dd>1 (accuracy)" in box
+    assert "Numbers taken from a record that ships with the book</dt><dd>1 (accuracy)" in box
+    assert "Numbers computed earlier on this machine and kept in its cache</dt><dd>none" in box
 
 
 def test_the_explorers_state_is_saved_with_the_notebook(toy_root: Path, mini_book: Path) -> None:

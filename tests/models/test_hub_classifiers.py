@@ -347,7 +347,7 @@ def test_a_world_scores_it_and_finds_its_record_again(
     world = gencls.world("shapes")
     stimuli = world.stimuli("photos", 2)
     first, again = (world.scores(stimuli, str(folders["clip"])) for _ in range(2))
-    assert (first.origin, again.origin) == ("computed", "record")
+    assert (first.origin, again.origin) == ("computed", "cached")
     np.testing.assert_array_equal(first.scores["log_probability"], again.scores["log_probability"])
     assert world.scores(stimuli, str(folders["clip"]), prompt="A {}").origin == "computed"
 
