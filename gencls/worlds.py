@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,7 +121,7 @@ class World:
         check: int = 0,
         dtype: str = "float32",
     ) -> Scored:
-        """Scores from a record where there is one, computed (and kept) where not.
+        """Scores from a record as far as it holds these stimuli; those that it lacks are computed, and kept.
 
         `check`: how many stimuli of a record are scored afresh; GenclsError if they differ from it. `GENCLS_FRESH=1` passes
         over the shipped records of models whose weights are here (`gencls book --fresh` empties the cache first). `dtype`: float32, or bfloat16, whose
@@ -138,42 +139,53 @@ class World:
         exact = dtype == "float32"
         fresh = bool(digest) and exact and os.environ.get("GENCLS_FRESH") == "1"
         file = record_name(model, seed, dtype, prompt)
-        cached = (
-            downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound, digests)}-{file}"
-        )
-        for path in ([] if fresh else [RECORDS / self.name / stimuli.name / file]) + [cached]:
-            if path.exists():
+        cached = downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound)}-{file}"
+        shipped = RECORDS / self.name / stimuli.name / file
+        # In a fresh build the cache holds what its earlier chapters computed.
+        places = [(cached, "computed")] if fresh else [(shipped, "record"), (cached, "cached")]
+        parts: list[xr.Dataset] = []
+        origins: list[str] = []
+        left = list(range(len(stimuli)))
+        for path, origin in places:
+            if left and path.exists():
                 scores = records.read(path)
-                rows = records.matching(scores, bound, names, digests)
-                if None not in rows:
-                    scores = scores.isel(stimulus=rows)
-                    if fresh:  # computed by an earlier chapter of this build
-                        return Scored(scores, "computed", len(stimuli))
-                    check = check if digest and exact and not stimuli.missing else 0
-                    checked = self._check(scores, stimuli, model, plan, seed, prompt, check) if check else 0
-                    return Scored(scores, "cached" if path == cached else "record", checked)
-        if stimuli.missing:
-            raise GenclsError(
-                f"{model} on {stimuli.name}: not on record under these parameters, and the stimuli are not here: {stimuli.missing}"
-            )
-        if not exact:
-            from gencls.models.numbers import training_dtype
-
-            if str(training_dtype()) != f"torch.{dtype}":
+                rows = records.matching(scores, bound, [names[i] for i in left], [digests[i] for i in left])
+                if have := [row for row in rows if row is not None]:
+                    parts.append(scores.isel(stimulus=have))
+                    origins.append(origin)
+                left = [i for i, row in zip(left, rows, strict=True) if row is None]
+        if left:
+            if stimuli.missing:
                 raise GenclsError(
-                    f"{model} on {stimuli.name}: no record in {dtype}, and this processor has no fast units for it; keep to float32"
+                    f"{model} on {stimuli.name}: not on record under these parameters, and the stimuli are not here: {stimuli.missing}"
                 )
-        if not digest and model.startswith("hf:"):
-            zoo.open_model(model, dtype)  # downloads it, or says why not
-            if zoo.digest(model):
-                return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=dtype)
-        if not digest:
-            raise GenclsError(
-                f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "
-                f"make the weights with `gencls train {model}`, or keep to the recorded parameters"
-            )
-        scores = _score(stimuli, model, plan, seed, prompt, cached, digest, dtype)
-        return Scored(scores, "computed", len(stimuli))
+            if not exact:
+                from gencls.models.numbers import training_dtype
+
+                if str(training_dtype()) != f"torch.{dtype}":
+                    raise GenclsError(
+                        f"{model} on {stimuli.name}: no record in {dtype}, and this processor has no fast units for it; keep to float32"
+                    )
+            if not digest and model.startswith("hf:"):
+                zoo.open_model(model, dtype)  # downloads it, or says why not
+                if zoo.digest(model):
+                    return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=dtype)
+            if not digest:
+                raise GenclsError(
+                    f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "
+                    f"make the weights with `gencls train {model}`, or keep to the recorded parameters"
+                )
+            parts.append(_score(stimuli[left], model, plan, seed, prompt, cached, digest, dtype))
+            origins.append("computed")
+        scores = functools.reduce(records.join, parts)
+        scores = scores.isel(stimulus=records.matching(scores, bound, names, digests))
+        if fresh:
+            return Scored(scores, "computed", len(stimuli))
+        known = sorted(set(range(len(stimuli))) - set(left))
+        checked = len(left)
+        if check and known and digest and exact and not stimuli.missing:
+            checked += self._check(scores.isel(stimulus=known), stimuli[known], model, plan, seed, prompt, check)
+        return Scored(scores, joint(origins), checked)
 
     def _check(
         self, old: xr.Dataset, stimuli: StimulusSet, model: str, plan: Exhaustive, seed: int, prompt: str, n: int

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gencls
+from gencls import worlds
 from gencls.errors import GenclsError
+from gencls.likelihood import records
+from gencls.likelihood.plans import Exhaustive
 
 
 @pytest.mark.parametrize(
@@ -32,3 +37,45 @@ def test_an_unknown_world_or_set_is_named() -> None:
         gencls.world("letters")
     with pytest.raises(GenclsError, match="sketches"):
         gencls.world("shapes").stimuli("sketches")
+
+
+def test_only_stimuli_without_a_record_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
+    world, count = gencls.world("shapes"), worlds.COUNTS["photos"]
+    found = {
+        n: world.scores(world.stimuli("photos", n)[::-1], "shapes/resnet", check=check)
+        for n, check in ((count, 0), (count + 3, 2), (count + 5, 0))
+    }
+    said = [(n - count, scored.origin, scored.checked) for n, scored in found.items()]
+    assert said == [(0, "record", 0), (3, "mixed", 5), (5, "mixed", 2)]
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "another"))
+    monkeypatch.setenv("GENCLS_FRESH", "1")
+    afresh = world.scores(world.stimuli("photos", count + 5)[::-1], "shapes/resnet")
+    assert afresh.origin == "computed"
+    new, old = afresh.scores["log_probability"], found[count + 5].scores["log_probability"]
+    assert old["stimulus"].values.tolist() == world.stimuli("photos", count + 5).table["name"].tolist()[::-1]
+    np.testing.assert_allclose(old[:5], new[:5], rtol=1e-5)  # the record of the others was made on another machine
+    np.testing.assert_allclose(old[5:], new[5:], rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"model_digest": "other"}, {"plan": Exhaustive(2).key()}, {"seed": "1"}], ids=lambda c: "".join(c)
+)
+def test_scores_under_anything_else_are_never_mixed_in(
+    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "RECORDS", tmp_path / "records")
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
+    world = gencls.world("shapes")
+    stimuli, plan = world.stimuli("photos", 3), Exhaustive(1)
+    clean = world.scores(stimuli, "shapes/pixel", plan=plan).scores
+    marked = clean.isel(stimulus=[2, 0]).assign_attrs(change)
+    marked["error"] = marked["error"] + 1000
+    records.write(marked, tmp_path / "records" / "shapes" / "photos" / worlds.record_name("shapes/pixel"))
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "another"))
+    found = world.scores(stimuli, "shapes/pixel", plan=plan)
+    assert found.origin == ("computed" if change else "mixed")
+    taken = np.zeros(3) if change else np.array([1000, 0, 1000])
+    np.testing.assert_allclose(
+        found.scores["error"] - taken[:, None, None, None], clean["error"], rtol=1e-5, atol=0 if change else 1e-3
+    )

@@ -48,9 +48,9 @@ def binding(
     }
 
 
-def key(bound: dict[str, str], digests: Sequence[str]) -> str:
-    """Twelve digits that stand for what scores hang on."""
-    return hashlib.sha256(json.dumps([bound, list(digests)], sort_keys=True).encode()).hexdigest()[:12]
+def key(bound: dict[str, str]) -> str:
+    """Twelve digits that stand for what scores hang on besides the stimuli."""
+    return hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read(path: Path) -> xr.Dataset:
@@ -137,3 +137,16 @@ def matching(
     on_record = zip(scores["stimulus"].values, scores["digest"].values, strict=True)
     rows = {(str(name), str(digest)): i for i, (name, digest) in enumerate(on_record)}
     return [rows.get((name, digest)) for name, digest in zip(names, digests, strict=True)]
+
+
+def join(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
+    """Scores of some stimuli, then those of others that hang on the same; what else a record says is the first's."""
+    return xr.concat(
+        [first, second],
+        "stimulus",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,8 @@ def score(
     prompt : with `{}` where the class goes; the paper's "A bad photo of a {}" by default
     plan : which timesteps and draws are spent; 16 timesteps, one draw by default
     seed : of the noise, which is a function of (seed, stimulus, timestep, draw) and shared by the classes
-    record : where the scores are kept; taken up again after a kill, reused when everything they hang on is the same
+    record : where the scores are kept; taken up again after a kill, reused when everything they hang on is the same: only
+        the stimuli that it lacks are scored, and it holds them too from then on
     keys : what stands for each stimulus in its noise; its name by default, a digest of the content for a user's own file
     unfinished : without a record, a folder where scores are kept one by one, and found again after a kill; whoever names it removes it
 
@@ -77,6 +77,7 @@ def score(
     told = asking.told
     bound = told.bound | {"model_digest": model_digest}
     digests = stimuli.stimulus_digests()
+    everything, old = (names, digests), None
     if record is not None and record.exists():
         old = records.read(record)
         for name, value in bound.items():
@@ -84,13 +85,16 @@ def score(
                 raise GenclsError(
                     f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
                 )
-        rows = [row for row in records.matching(old, bound, names, digests) if row is not None]
-        if len(rows) == len(stimuli) and keys == names:
+        rows = records.matching(old, bound, names, digests) if keys == names else [None] * len(names)
+        if None not in rows:
             return old.isel(stimulus=rows)
+        lacking = [i for i, row in enumerate(rows) if row is None]
+        stimuli = stimuli[lacking]
+        names, keys, digests = ([texts[i] for i in lacking] for texts in (names, keys, digests))
     folder = records.unfinished(record) if record is not None else unfinished
     work = records.Work(folder) if folder is not None else None
     values: list[np.ndarray | None] = [None] * len(stimuli)
-    tag = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()[:12]
+    tag = records.key(bound)
     files = [
         f"{tag}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
         for digest, key in zip(digests, keys, strict=True)
@@ -121,10 +125,12 @@ def score(
     )
     scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
     scores.attrs.update(bound, set=stimuli.name, **told.facts)
+    if old is not None and keys == names:
+        scores = records.join(old, scores)
     if record is not None and work is not None:
         records.write(scores, record)
         work.close()
-    return scores
+    return scores.isel(stimulus=records.matching(scores, bound, *everything))
 
 
 @dataclass(frozen=True)

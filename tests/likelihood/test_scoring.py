@@ -164,6 +164,20 @@ def test_a_record_of_something_else_is_not_taken_for_it(change: dict[str, object
     assert path.read_bytes() == content
 
 
+def test_only_what_a_record_lacks_is_scored_and_both_stand_in_the_order_asked(tmp_path: Path) -> None:
+    path, asked = tmp_path / "toy.zarr.zip", PHOTOS[[5, 1, 4, 0]]
+    kept = _score(stimuli=PHOTOS[:3], record=path)
+    marked = kept.assign(error=kept["error"] + 1000)  # what is taken from the record can be told from what is scored
+    records.write(marked, path)
+    found, clean = _score(stimuli=asked, record=path), _score(stimuli=asked)
+    assert found["stimulus"].values.tolist() == asked.table["name"].tolist()
+    taken = np.array([0, 1000, 0, 1000])[:, None, None, None]
+    np.testing.assert_allclose(found["error"] - taken, clean["error"], rtol=1e-5, atol=1e-4)
+    assert sorted(records.read(path)["stimulus"].values) == sorted(PHOTOS[[0, 1, 2, 4, 5]].table["name"])
+    np.testing.assert_array_equal(_score(stimuli=asked, record=path)["error"], found["error"])
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_what_is_no_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "toy.zarr.zip"
     path.write_bytes(b"not a record")
