@@ -107,9 +107,10 @@ def answered(
             missing[name] = str(error)
     answers: dict[tuple[str, str], pd.DataFrame] = {}
     for model in models:  # one after another, so that each is opened once
-        for name, stimuli in at_hand.items():
+        for i, (name, stimuli) in enumerate(at_hand.items()):
+            share = check * (i + 1) // len(at_hand) - check * i // len(at_hand)
             try:
-                scored = world.scores(stimuli, model, check=math.ceil(check / len(sets)), seed=seed)
+                scored = world.scores(stimuli, model, check=share, seed=seed)
             except GenclsError as error:
                 if "differ from the record" in str(error):
                     raise

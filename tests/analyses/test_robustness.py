@@ -148,3 +148,10 @@ def test_noise_alone_leaves_nothing_to_see() -> None:
     assert np.allclose(one, two, atol=1e-5)
     with pytest.raises(GenclsError, match="noise at test"):
         noise.noised(model, 1.2)
+
+
+@pytest.mark.parametrize("check", [0, 2, 7])
+def test_as_many_stimuli_as_asked_are_scored_afresh_whatever_the_number_of_sets(check: int) -> None:
+    sets = ["edge", "silhouette", "texture"]
+    seen = robustness.answered(open_world("shapes"), sets, ["shapes/resnet"], n=4, check=check)
+    assert seen.checked == check and seen.origin("shapes/resnet") == "record"
