@@ -170,6 +170,8 @@ class World:
                 zoo.open_model(model, dtype)  # downloads it, or says why not
                 if zoo.digest(model):
                     return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=dtype)
+            if not digest and _family(model) not in {entry.id for entry in zoo.ENTRIES}:
+                raise zoo.unknown(model)
             if not digest:
                 raise GenclsError(
                     f"{model} on {stimuli.name}: its weights are not here and no record holds these stimuli under this plan; "
@@ -228,18 +230,20 @@ class Shapes(World):
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name in SETS:
-            return self.painter.stimuli(name, n or COUNTS[name])
+            return self.painter.stimuli(name, COUNTS[name] if n is None else n)
         if name == illusions.NAME:
-            return illusions.stimuli(self.painter, n or ILLUSION_COUNT)
+            return illusions.stimuli(self.painter, ILLUSION_COUNT if n is None else n)
         if name not in manipulations.SHAPES_LEVELS:
             return super().stimuli(name)
-        return self._manipulated(name, n or OOD_COUNT)
+        return self._manipulated(name, OOD_COUNT if n is None else n)
 
     def plan(self, name: str) -> Exhaustive:
         return PLAN if name in (*SETS, illusions.NAME) else OOD_PLAN
 
     def _manipulated(self, name: str, n: int) -> StimulusSet:
         """`n` photos a condition, each under every level of one manipulation; other photos than the set `photos`."""
+        if n < 1:
+            raise GenclsError(f"stimulus set {name!r}: n is {n}; ask for at least one stimulus a condition")
         levels = manipulations.SHAPES_LEVELS[name]
         photos = self.painter.stimuli("photos", 4096 + n)[4096 : 4096 + n]
         options = {}
@@ -287,7 +291,7 @@ class Natural(World):
 
     def _here(self, name: str, n: int | None) -> StimulusSet:
         if name in manipulations.NATURAL_LEVELS:
-            return self._manipulated(name, n or NATURAL_OOD_COUNT)
+            return self._manipulated(name, NATURAL_OOD_COUNT if n is None else n)
         if name == "photos":
             return tiny_imagenet.TinyImageNet().stimuli("photos", n)
         whole = self._ours(benchmark.stimuli(name))
@@ -394,8 +398,12 @@ def _kind(model: str) -> str:
 
     if folder := zoo.folder_of(model):
         return zoo.kind(folder)
-    family = re.sub(r"[@-]\d+$", "", model)  # of another training seed, or of a moment along a training
-    return {entry.id: entry.kind for entry in zoo.ENTRIES}.get(family, "discriminative")
+    return {entry.id: entry.kind for entry in zoo.ENTRIES}.get(_family(model), "discriminative")
+
+
+def _family(model: str) -> str:
+    """The model whose other training seed, or whose moment along its training, this is."""
+    return re.sub(r"[@-]\d+$", "", model)
 
 
 def _score(

@@ -79,3 +79,17 @@ def test_scores_under_anything_else_are_never_mixed_in(
     np.testing.assert_allclose(
         found.scores["error"] - taken[:, None, None, None], clean["error"], rtol=1e-5, atol=0 if change else 1e-3
     )
+
+
+@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("name", ["cue-conflict", "rotation", "illusions"])
+def test_fewer_than_one_stimulus_is_refused(name: str, n: int) -> None:
+    with pytest.raises(GenclsError, match="ask for at least one"):
+        gencls.world("shapes").stimuli(name, n)
+
+
+def test_fewer_than_one_real_stimulus_is_refused(mirror: Path) -> None:
+    for world, name in (("full", "cue-conflict"), ("natural", "photos"), ("natural", "edge"), ("natural", "contrast")):
+        for n in (0, -1):
+            with pytest.raises(GenclsError, match="ask for at least one"):
+                gencls.world(world).stimuli(name, n)

@@ -221,15 +221,14 @@ def _range_over(what: str, values: Sequence[float], origin: str) -> Estimate:
 def over_noise(seen: Seen, seed: int = 0, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
     """Generative model → mean bias over noise draws, `low` and `high` the lowest and highest of them, `n` their number.
 
-    Each draw is a noise seed of its own: `seed`, which `seen` was scored with, and those after it. A world with one draw has nothing to compare.
+    Each draw is a noise seed of its own: `seed`, which `seen` was scored with, and as many of those on record as make up the world's number of
+    draws. A world with one draw has nothing to compare.
     Each has the `origin` of the scores behind it.
     """
     found: dict[str, Estimate] = {}
     for model in seen.generative if len(seen.world.noise_seeds) > 1 else ():
-        draws = [
-            seen.world.scores(seen.stimuli, model, seed=seed + offset) if offset else seen.scored[model]
-            for offset in seen.world.noise_seeds
-        ]
+        others = [other for other in seen.world.noise_seeds if other != seed][: len(seen.world.noise_seeds) - 1]
+        draws = [seen.scored[model], *(seen.world.scores(seen.stimuli, model, seed=other) for other in others)]
         tables = [seen.world.trials(seen.stimuli, model, scored, by) for scored in draws]
         values = [float(metrics.shape_bias(table, None, None)) for table in tables]
         found[model] = _range_over("noise draws", values, joint(scored.origin for scored in draws))

@@ -185,11 +185,16 @@ def open_model(
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
-        known = ", ".join(entry.id for entry in ENTRIES)
-        raise GenclsError(
-            f"no model {model!r}; known are {known}, hf:REPO of the Hugging Face hub, or the path of a diffusers or transformers folder"
-        )
+        raise unknown(model)
     return open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
+
+
+def unknown(model: str) -> GenclsError:
+    """What to raise for an id that is none."""
+    known = ", ".join(entry.id for entry in ENTRIES)
+    return GenclsError(
+        f"no model {model!r}; known are {known}, hf:REPO of the Hugging Face hub, or the path of a diffusers or transformers folder"
+    )
 
 
 def is_here(model: str) -> bool:

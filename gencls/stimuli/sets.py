@@ -31,7 +31,9 @@ class Stimulus:
 
 
 def spread(size: int, n: int) -> np.ndarray:
-    """`n` row numbers spread evenly over `size`, the first and the last among them, or all of them."""
+    """`n` row numbers spread evenly over `size`, the first and the last among them, or all of them; GenclsError if n < 1."""
+    if n < 1:
+        raise GenclsError(f"{n} stimuli were asked for; ask for at least one")
     return np.unique(np.linspace(0, size - 1, min(n, size)).astype(int))
 
 

@@ -79,6 +79,8 @@ class TinyImageNet:
         """
         if name != "photos":
             raise GenclsError(f"Tiny-ImageNet has photographs, no set {name!r}; ask for 'photos'")
+        if n is not None and n < 1:
+            raise GenclsError(f"stimulus set {name!r}: n is {n}; ask for at least one stimulus")
         files = [(place, entry.category) for place, entry in self.files(split) if entry.category]
         each = SPLITS[split] if n is None else -(-n // len(NATURAL))
         chosen: list[list[tuple[str, str]]] = []
