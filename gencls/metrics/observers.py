@@ -99,17 +99,36 @@ def each(trials: pd.DataFrame, by: str, measure: Callable[[pd.DataFrame], T]) ->
     return result
 
 
-def confusion(trials: pd.DataFrame, categories: Sequence[str] | None = None) -> pd.DataFrame:
-    """Answers (rows, `na` last) by presented category (columns): fractions in [0, 1], each presented column
-    sums to 1.
+def confusion(
+    trials: pd.DataFrame,
+    bootstrap: Bootstrap | None = DEFAULT,
+    categories: Sequence[str] | None = None,
+    *,
+    clustered: bool = True,
+) -> pd.DataFrame:
+    """Answers (rows, `na` last) by presented category (columns) of one observer: fractions of a column's
+    trials, each an Estimate.
 
-    A category that was never presented has a column of NaN. Source: Geirhos et al. 2018.
+    A cell is what `accuracy` of the column's trials would be, were its answer the right one: the stimuli of
+    a category are resampled among themselves, by their shared images under cue conflict, and an answer that
+    was never given, or always, has Clopper and Pearson's interval. `n` is the column's trials; a category
+    that was never presented has cells that are NaN, with n = 0. `categories` are all answers offered (else
+    those in the table). `confusion(trials).astype(float)` is the plain matrix; each presented column of it
+    sums to 1. Source: Geirhos et al. 2018.
     """
-    checked(trials)
-    words = offered(trials, categories) or ()
-    counts = pd.crosstab(trials["object_response"], trials["category"])
-    counts = counts.reindex(index=[*words, NO_ANSWER], columns=list(words), fill_value=0).astype(float)
-    return counts / counts.sum(axis=0).replace(0, np.nan)
+    words = offered(checked(trials), categories) or ()
+    answers = trials["object_response"].to_numpy(object)
+
+    def cell(answer: str, shown: np.ndarray) -> Estimate:
+        labels = (answers[shown] != answer).astype(np.intp)
+        shared = trials[shown] if clustered and len(labels) else None
+        return proportion(labels, shared, bootstrap, name=f"answer {answer}", cells=2)
+
+    table = {}
+    for word in words:
+        shown = (trials["category"] == word).to_numpy()
+        table[word] = pd.Series({answer: cell(answer, shown) for answer in (*words, NO_ANSWER)}, dtype=object)
+    return pd.DataFrame(table)
 
 
 def response_entropy(

@@ -35,6 +35,20 @@ def consistency(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
     return observed, 1.0 if expected == 1 else (observed - expected) / (1 - expected)
 
 
+def confusion(trials: pd.DataFrame, answer: str, category: str) -> float:
+    of_category = [r.object_response == answer for r in trials.itertuples() if r.category == category]
+    return sum(of_category) / len(of_category) if of_category else math.nan
+
+
+def confusion_bootstrap(trials: pd.DataFrame, answer: str, category: str, draws: int, seed: int) -> tuple[float, float]:
+    """The 95 % percentile interval of one cell, one resampling of the category's trials after the other."""
+    rng = np.random.default_rng(seed)
+    given = trials.loc[trials.category == category, "object_response"].to_numpy(object)
+    values = [np.mean(given[rng.integers(len(given), size=len(given))] == answer) for _ in range(draws)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def entropy(trials: pd.DataFrame) -> float:
     total = 0.0
     for category in set(trials.object_response) - {"na"}:

@@ -44,6 +44,9 @@ def test_one_observer_equals_the_obvious(seed: int, n: int, skill: float) -> Non
     trials = made_up("a", seed, n, skill)
     assert abs(metrics.accuracy(trials, NO_INTERVAL) - plain.accuracy(trials)) < 1e-12
     assert abs(metrics.response_entropy(trials, NO_INTERVAL) - plain.entropy(trials)) < 1e-12
+    matrix = metrics.confusion(trials, NO_INTERVAL, CATEGORIES)
+    obvious = [[plain.confusion(trials, a, c) for c in CATEGORIES] for a in (*CATEGORIES, "na")]
+    np.testing.assert_allclose(matrix.astype(float), obvious, atol=1e-12, rtol=0)
     shape, texture, bias = plain.shape_bias(trials)
     ours = metrics.shape_bias(trials, bootstrap=NO_INTERVAL)
     assert (ours.shape, ours.texture, ours.n) == (shape, texture, shape + texture)

@@ -134,10 +134,11 @@ def test_shape_bias_by_category_and_person() -> None:
 
 def test_confusion_columns_are_what_was_presented() -> None:
     trials = conflict(6, 2, 1, 1)
-    table = metrics.confusion(trials)
+    table = metrics.confusion(trials, FEW)
     assert table.loc[["cat", "dog", "bear", "na"], "cat"].tolist() == [0.6, 0.2, 0.1, 0.1]
-    assert table["dog"].isna().all()
+    assert table["dog"].isna().all() and {e.n for e in table["dog"]} == {0}
     assert table.index[-1] == "na" and len(table.columns) == 16
+    assert table.astype(float)["cat"].sum() == pytest.approx(1)
 
 
 def test_entropy_known_answers() -> None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,6 +127,35 @@ def test_two_way_variance_of_one_way_data() -> None:
     right = (contents < 3).astype(float)
     variance = clustered_variance(right, (contents, textures))
     assert variance == pytest.approx(0.3 * 0.7 / 10)
+
+
+def test_cells_of_the_confusion_have_the_interval_of_resampling_their_column() -> None:
+    """60 cats, answered 36, 15, 8, 1, 0 times so; 40 dogs, always right. Only a category's own trials count."""
+    answers = ["cat"] * 36 + ["dog"] * 15 + ["na"] * 8 + ["bear"] + ["dog"] * 40
+    trials = pd.DataFrame({"object_response": answers, "category": ["cat"] * 60 + ["dog"] * 40}, dtype=object)
+    matrix = metrics.confusion(trials, Bootstrap("percentile", draws=4000))
+    for answer in ("cat", "dog", "na", "bear"):
+        cell = matrix.loc[answer, "cat"]
+        slow = plain.confusion_bootstrap(trials, answer, "cat", draws=4000, seed=1)
+        assert cell.n == 60 and (cell.low, cell.high) == pytest.approx(slow, abs=1 / 60 + 1e-9)  # one trial
+    never, always = matrix.loc["oven", "cat"], matrix.loc["dog", "dog"]
+    assert (never.low, never.high) == pytest.approx((0, 1 - 0.025 ** (1 / 60)))  # Clopper and Pearson
+    assert (always.low, always.high) == pytest.approx((0.025 ** (1 / 40), 1))
+
+
+def test_cells_of_the_confusion_count_shared_images_once() -> None:
+    """20 cats × 20 dog textures; a texture image misleads or it does not: the error is that of 20 images."""
+    misleading = np.random.default_rng(8).random(20) < 0.4
+    rows = [(f"cat{i}-dog{j}", "dog" if misleading[j] else "cat") for i in range(20) for j in range(20)]
+    trials = pd.DataFrame(rows, columns=["stimulus", "object_response"], dtype=object)
+    trials = trials.assign(category="cat", texture="dog")
+    cell = metrics.confusion(trials).loc["dog", "cat"]
+    p = misleading.mean()
+    assert cell == p
+    assert cell.high - cell.low == pytest.approx(2 * 1.96 * math.sqrt(p * (1 - p) / 20), rel=0.1)
+    assert cell.naive[1] - cell.naive[0] == pytest.approx(2 * 1.96 * math.sqrt(p * (1 - p) / 400), rel=0.1)
+    alone = metrics.confusion(trials, clustered=False).loc["dog", "cat"]
+    assert (alone.low, alone.high) == cell.naive
 
 
 def test_influence_of_a_mean_is_the_deviation_from_it() -> None:
