@@ -37,6 +37,8 @@ __all__ = [
 EXECUTED = "_executed"
 #: Worlds that are left out of a build which names none, where `GENCLS_MIRROR` is not set.
 NEEDS_MIRROR = {"full"}
+#: Set while `build_book` renders: what it left out, the extension does not run either.
+RENDER_ONLY = "GENCLS_RENDER_ONLY"
 #: The worlds whose scores a fresh build computes again (`GENCLS_FRESH=1` while their chapters run).
 RECOMPUTED = {"shapes"}
 
@@ -238,7 +240,8 @@ def build_book(
     if out:
         command += ["--path-output", str(Path(out).resolve())]
     log("rendering the pages")
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    environment = os.environ | {RENDER_ONLY: "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout).splitlines()
     index = Path(out or root).resolve() / "_build" / "html" / "index.html"
     if done.returncode or not index.is_file():

@@ -7,6 +7,7 @@ beside it, and lets the launch button open the chapter's source.
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from gencls.book import EXECUTED, execute_pages
+from gencls.book import EXECUTED, RENDER_ONLY, execute_pages
 from gencls.errors import GenclsError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _execute_missing(app: Sphinx, config: Any) -> None:
+    if os.environ.get(RENDER_ONLY):
+        return
     try:
         execute_pages(root=app.srcdir, missing_only=True, log=lambda line: logger.info(line))
     except GenclsError as error:

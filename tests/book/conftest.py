@@ -35,8 +35,10 @@ def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_book(toy_root: Path) -> Path:
-    """The toy book's `html` folder, built with its shapes world alone."""
-    return build_book(["shapes"], root=toy_root).parent
+    """The toy book's `html` folder, built with its shapes world alone, although the other one's data are here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENCLS_MIRROR", str(TOY))
+        return build_book(["shapes"], root=toy_root).parent
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -51,6 +51,12 @@ def test_a_chapter_opens_and_closes_its_page_under_its_own_name(file: Path) -> N
     assert re.search(rf'Page\(\s*"{file.stem}"', source) and ".close(" in source
 
 
+@pytest.mark.parametrize("file", CHAPTERS, ids=lambda f: f.stem)
+def test_a_chapter_names_no_place_that_every_world_would_name_again(file: Path) -> None:
+    labels = re.findall(r"^\(.+\)=$|\$\$ *\(.+\)$|^:(?:label|name):.*$", file.read_text(), re.MULTILINE)
+    assert not labels, "a label must be the only one of its name, and a chapter stands in the book once a world"
+
+
 def test_the_contents_name_only_what_is_there() -> None:
     for root in (REPOSITORY, TOY):
         known = chapters(root)
