@@ -195,7 +195,7 @@ def classify(
         bool, typer.Option("--allow-pickles", help="Take weights that are only pickles: opening one can run code.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it takes (evaluations, weights, scores) and load nothing.")
+        bool, typer.Option("--dry-run", help="Say what it takes: evaluations, operations, memory, time, disk.")
     ] = False,
     device: Annotated[
         str, typer.Option(help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is.")
@@ -221,29 +221,27 @@ def classify(
 
     An image that cannot be read is named on stderr, the others are answered, and the exit status is 2.
     """
-    from gencls.categories import CATEGORIES
+    from gencls.categories import PROMPT
     from gencls.stimuli.pictures import find_pictures
 
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
-    if dry_run:
-        from gencls.classify import trained_on
-        from gencls.likelihood import forecast
-
-        among = len(wanted or trained_on(model) or CATEGORIES)
-        typer.echo("\n".join(f"{name}: {value}" for name, value in forecast.told(model, len(paths), among).items()))
-        return
-    opening = {
+    opening: dict[str, Any] = {
         "allow_pickles": allow_pickles,
         "device": device,
         "dtype": dtype,
         "offload": offload,
         "resolution": resolution,
         "crop": crop,
-        "engine": engine,
-        "workers": workers,
-        "address": address,
     }
+    if dry_run:
+        from gencls.classify import trained_on
+        from gencls.likelihood import forecast
+
+        told = forecast.told(model, len(paths), wanted or trained_on(model) or None, prompt or PROMPT, **opening)
+        typer.echo("\n".join(f"{name}: {value}" for name, value in told.items()))
+        return
+    opening |= {"engine": engine, "workers": workers, "address": address}
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))

@@ -1,11 +1,15 @@
-"""What a run will take, said before any weights are loaded."""
+"""What a run will take, said before it is begun."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.models import hub, zoo
@@ -49,8 +53,18 @@ def parameters(folder: Path) -> int:
     return found
 
 
-def told(model: str, stimuli: int, classes: int, plan: Exhaustive | None = None) -> dict[str, str]:
-    """What a run of this model takes, in words; weights that are not here are not counted."""
+def told(
+    model: str,
+    stimuli: int,
+    classes: Sequence[str] | None = None,
+    prompt: str = cats.PROMPT,
+    plan: Exhaustive | None = None,
+    **opening: Any,
+) -> dict[str, str]:
+    """What a run of this model takes, in words; of a model that is not here, what can be said without it.
+
+    `classes`: by default the model's own, of which 16 are counted where they are not known. `opening`: of `gencls.models.zoo.open_model`.
+    """
     plan = plan or Exhaustive()
     folder = zoo.folder_of(model)
     if folder is None and not model.startswith(("hf:", "pypi:")):
@@ -58,11 +72,62 @@ def told(model: str, stimuli: int, classes: int, plan: Exhaustive | None = None)
             f"no model {model!r} is here; `gencls models` lists the known ones, or name a folder or hf:REPO"
         )
     kind = zoo.kind(folder) if folder else "diffusion" if model.startswith("hf:") else "discriminative"
+    among = len(classes or cats.CATEGORIES)
     count = parameters(folder) if folder else 0
-    weights = f"{count:,} numbers, {4 * count / 1e9:.3g} GB in float32" if count else "not here as safetensors"
+    weights = f"{count:,} numbers, {_size(4 * count)} in float32" if count else "not here as safetensors"
     how = "" if folder or not model.startswith("hf:") else " if it is a diffusion model"
+    n = evaluations(kind, plan, stimuli, among)
     return {
-        "network evaluations": f"{evaluations(kind, plan, stimuli, classes)}{how}",
+        "network evaluations": f"{n}{how}",
         "weights": weights,
-        "scores": f"about {record_bytes(kind, plan, stimuli, classes) / 1e6:.3g} MB",
+        **_spent(model, kind, n, count, stimuli, classes, prompt, opening),
+        "scores": f"about {_size(record_bytes(kind, plan, stimuli, among))}",
     }
+
+
+def _spent(
+    model: str,
+    kind: str,
+    n: int,
+    count: int,
+    stimuli: int,
+    classes: Sequence[str] | None,
+    prompt: str,
+    opening: dict[str, Any],
+) -> dict[str, str]:
+    """Operations, memory and time of `n` evaluations of a model with `count` numbers, in words."""
+    names = ("network", "memory", "time")
+    if not zoo.is_here(model):
+        return dict.fromkeys(names, "not known before the model is on this machine")
+    if not find_spec("torch"):
+        return dict.fromkeys(names, "not known without torch: pip install 'gencls[models]'")
+    from gencls.likelihood import costs
+
+    cost = costs.of(model, stimuli, classes, prompt, count, **opening)
+    if cost is None:
+        return dict.fromkeys(names, "not known: the model does not fit into the memory that is free")
+    time = f"not known: the network does not fit into the memory that is free on {cost.device}"
+    if cost.seconds:
+        time = f"about {_duration(n * cost.seconds)} on {cost.device} ({1 / cost.seconds:.3g} evaluations a second in a short probe"
+        time += (
+            "; once a stimulus an autoencoder and once a class the text encoders come on top)"
+            if kind == "diffusion"
+            else ")"
+        )
+    return {
+        "network": f"{cost.parameters:,} parameters, {cost.flops:.3g} operations an evaluation, both counted",
+        "memory": f"{_size(cost.weights)} of weights and about {_size(cost.activations)} of tensors alive at once in a pass of {cost.rows}; "
+        "where that is too much, fewer are passed at a time",
+        "time": time,
+    }
+
+
+def _size(n: float) -> str:
+    return f"{n / 1e9:.3g} GB" if n >= 1e9 else f"{n / 1e6:.3g} MB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.2g} s"

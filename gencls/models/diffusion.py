@@ -144,15 +144,15 @@ class DiffusionModel:
         x_t: n×c×h×w. timestep: n, as the network takes it. classes: n×m, rows of `conditions`. The part of the network that
         does not see the prompt runs once a stimulus and pass. Channels beyond c, a learned variance, are cut off.
         """
-        stimulus = torch.arange(len(x_t), device=x_t.device).repeat_interleave(classes.shape[1])
-        chosen = classes.flatten()
+        each, chosen = classes.shape[1], classes.flatten()
 
         def some(rows: slice) -> Tensor:
-            first, last = int(stimulus[rows][0]), int(stimulus[rows][-1])
+            first, last = rows.start // each, (rows.stop - 1) // each
+            stimulus = torch.arange(rows.start, rows.stop, device=x_t.device) // each - first
             rounded = torch.autocast(x_t.device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
             with torch.no_grad(), rounded:
                 shared = self.adapter.shared(x_t[first : last + 1], timestep[first : last + 1])
-                pairs = tuple(part[stimulus[rows] - first] for part in shared)
+                pairs = tuple(part[stimulus] for part in shared)
                 given = {name: value[chosen[rows]] for name, value in conditions.items()}
                 return self.adapter.network(pairs, given)[:, : x_t.shape[1]].float()
 

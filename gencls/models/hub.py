@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,11 @@ def only_pickles(name: str) -> GenclsError:
     )
 
 
-def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
-    """The diffusers pipeline in a folder, float32, without the parts that scoring never asks."""
+def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights: bool = True) -> Any:
+    """The diffusers pipeline in a folder, float32, without the parts that scoring never asks.
+
+    Without `weights`, its networks are built from their configurations on the meta device: shapes and no numbers.
+    """
     import torch
     from diffusers import DiffusionPipeline
 
@@ -121,6 +125,8 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
     if "safety_checker" in index:
         options["requires_safety_checker"] = False
     try:
+        if not weights:
+            options |= _bare(folder, index)
         return kind.from_pretrained(
             folder,
             local_files_only=True,
@@ -137,3 +143,21 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False) -> Any:
             raise only_pickles(name) from error
         first = str(error).strip().splitlines()[0]
         raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: {first}") from error
+
+
+def _bare(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline's networks by their names in its model_index.json, on the meta device."""
+    import torch
+
+    found = {}
+    for part, told in index.items():
+        if part in UNUSED or not isinstance(told, list) or told[0] is None:
+            continue
+        kind = getattr(import_module(told[0]), told[1])
+        if issubclass(kind, torch.nn.Module):
+            with torch.device("meta"):
+                if hasattr(kind, "load_config"):
+                    found[part] = kind.from_config(kind.load_config(folder / part))
+                else:
+                    found[part] = kind(kind.config_class.from_pretrained(folder / part))
+    return found

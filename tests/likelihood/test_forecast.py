@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import pytest
 import torch
 import xarray as xr
 from PIL import Image
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 import gencls
+from gencls import categories as cats
 from gencls.cli import app
-from gencls.likelihood import forecast, records
+from gencls.likelihood import costs, forecast, records
 from gencls.likelihood.plans import Exhaustive, Staged
 from gencls.models import tiny
+from gencls.models.diffusion import DiffusionModel
 
 
 def test_a_dry_run_counts_the_rows_that_the_network_then_gets(tmp_path: Path) -> None:
@@ -35,6 +40,7 @@ def test_a_dry_run_counts_the_rows_that_the_network_then_gets(tmp_path: Path) ->
     observer.classify(paths, ["cat", "dog", "car"])
     handle.remove()
     assert counted and int(counted[1]) == sum(rows) == 2 * 3 * 16
+    assert re.search(r"time: about .* on cpu \(.* in a short probe", said.stdout)
     weights = re.search(r"weights: ([\d,]+) numbers", said.stdout)
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     own = sum(p.numel() for part in parts for p in part.parameters())
@@ -43,7 +49,7 @@ def test_a_dry_run_counts_the_rows_that_the_network_then_gets(tmp_path: Path) ->
 
 def test_a_dry_run_of_what_is_not_there_says_so() -> None:
     with pytest.raises(gencls.GenclsError, match="no model 'shapes/pixle' is here"):
-        forecast.told("shapes/pixle", 1, 2)
+        forecast.told("shapes/pixle", 1)
 
 
 def test_classes_that_a_plan_drops_are_not_counted() -> None:
@@ -67,3 +73,61 @@ def test_the_record_is_as_large_as_said_within_a_factor_of_two(stimuli: int, tmp
     records.write(one, tmp_path / "r.zarr.zip")
     real = (tmp_path / "r.zarr.zip").stat().st_size
     assert real / 2 < forecast.record_bytes("diffusion", Exhaustive(16), stimuli, 16) < real * 2
+
+
+def _allocated(run: object, folder: Path) -> int:
+    """Bytes that torch's allocator holds at once during `run`, beyond those before it, as its profiler has seen them."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        run()  # type: ignore[operator]
+    profile.export_chrome_trace(str(folder / "trace.json"))
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    now = [e["args"] for e in sorted(events, key=lambda e: e.get("ts", 0)) if e.get("name") == "[memory]"]
+    return max(a["Total Allocated"] for a in now) - (now[0]["Total Allocated"] - now[0]["Bytes"])
+
+
+@pytest.mark.parametrize("family", ["sd", "pixart", "deepfloyd"])
+def test_what_is_counted_without_weights_is_what_the_real_networks_do(family: str, tmp_path: Path) -> None:
+    real = DiffusionModel(tiny.build(family), family)
+    real.pipeline.save_pretrained(tmp_path)
+    for weights in tmp_path.rglob("*.safetensors"):
+        weights.unlink()  # so that none can be read
+    classes, n = ("cat", "dog", "car"), 4
+    told = costs.of(str(tmp_path), n, classes)
+    assert told is not None and told.seconds
+    assert told.parameters == sum(p.numel() for p in real.adapter.net.parameters())
+    given = real.conditions(cats.prompts(classes, cats.PROMPT))
+    pictures = [np.zeros((40, 40, 3), np.uint8)] * n
+    x_t = real.encode(pictures)
+    every = torch.arange(3).expand(n, -1)
+    with FlopCounterMode(display=False) as counted, sdpa_kernel(SDPBackend.MATH):
+        real.adapter.network((x_t[:1], torch.ones(1)), {name: value[:1] for name, value in given.items()})
+    assert told.flops == counted.get_total_flops()
+    passes = (lambda: real.encode(pictures), lambda: real.predict(x_t, torch.ones(n), every, given))
+    seen = max(_allocated(run, tmp_path) for run in passes)
+    assert told.rows == 12 and seen / 1.5 < told.activations < seen * 1.5
+
+
+@pytest.mark.parametrize("family", ["vit", "janus"])
+def test_models_that_are_no_pipelines_are_counted_as_they_are(family: str, tmp_path: Path) -> None:
+    made = tiny.build(family)
+    made.save_pretrained(tmp_path)
+    told = costs.of(str(tmp_path), 2, ["cat", "dog"])
+    assert told is not None and told.seconds and told.activations > 0
+    assert told.parameters == sum(p.numel() for p in made.network.parameters())
+    linear = [m for m in made.network.modules() if isinstance(m, torch.nn.Linear)]
+    assert told.flops > 2 * sum(m.weight.numel() for m in linear[1:-1])  # each is asked for one row at least
+
+
+def test_a_network_that_does_not_fit_is_counted_and_not_probed(tmp_path: Path) -> None:
+    tiny.build("sd").save_pretrained(tmp_path)
+    path = tmp_path / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"block_out_channels": [2**16, 2**17]}))
+    said = forecast.told(str(tmp_path), 2, ["cat", "dog"])
+    assert re.match(r"\d,\d{3},\d{3},\d{3},\d{3} parameters", said["network"])
+    assert said["time"].startswith("not known: the network does not fit into the memory that is free on cpu")
+
+
+def test_of_a_model_that_is_not_here_nothing_is_guessed() -> None:
+    said = forecast.told("hf:nobody/nothing", 2, ["cat", "dog"])
+    assert said["network evaluations"] == "64 if it is a diffusion model"
+    assert {said[name] for name in ("network", "memory", "time")} == {"not known before the model is on this machine"}
