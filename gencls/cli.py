@@ -204,10 +204,11 @@ def classify(
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
     resolution: Annotated[
-        int | None, typer.Option(help="Pixels a side that a pipeline is shown. [default: its own]")
+        int | None, typer.Option(help="Pixels a side that a model is shown. [default: its own]")
     ] = None,
     crop: Annotated[
-        bool, typer.Option("--crop/--no-crop", help="A pipeline sees the central square, or the whole.")
+        bool,
+        typer.Option("--crop/--no-crop", help="It sees the central square, or the whole image. [default: its own way]"),
     ] = True,
     offload: Annotated[
         bool,

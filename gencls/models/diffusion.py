@@ -18,7 +18,7 @@ from gencls.models.adapters import Adapter, Condition, adapter
 from gencls.models.memory import in_passes
 from gencls.models.noise import levels
 from gencls.models.numbers import choose
-from gencls.stimuli.pictures import prepare
+from gencls.stimuli.pictures import changes, prepare
 
 
 class DiffusionModel:
@@ -51,8 +51,7 @@ class DiffusionModel:
         own = self.adapter.size
         if resolution not in (None, own):
             self._resize(resolution or 0, name)
-        changes = [f"{resolution} pixels"] * (resolution not in (None, own)) + ["whole image"] * (not crop)
-        name += f" ({', '.join(changes)})" if changes else ""
+        name += changes(own, resolution, crop)
         if budget < 1:
             raise GenclsError(f"budget is {budget}; a forward pass needs at least one row")
         self.dtype = choose(dtype, pipeline._execution_device.type, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from gencls.errors import GenclsError
 from gencls.models import hub
 from gencls.models.efficientnet import EfficientNetLite0
 from gencls.models.labels import outputs_behind
-from gencls.stimuli.pictures import prepare
+from gencls.stimuli.pictures import changes, prepare
 
 
 class DiscriminativeModel:
@@ -35,6 +36,8 @@ class DiscriminativeModel:
     """
 
     kind = "discriminative"
+    #: What the network is told besides the image.
+    more: Mapping[str, bool] = {}
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class DiscriminativeModel:
         self.size, self.mean, self.std, self.magnify = size, mean, std, magnify
         self.labels = tuple(labels) if labels is not None else None
         self.noise = noise
+        self.crop = True
         self.how: Literal["mean", "sum"] = "mean"
         #: The outputs behind each category, where the labels are ImageNet's.
         self.behind: dict[str, list[int]] | None = None
@@ -65,7 +69,8 @@ class DiscriminativeModel:
     @property
     def preprocessing(self) -> str:
         """What is done to an image, in words."""
-        steps = [f"central square, bicubic to {self.size}", f"(value - {self.mean:g}) / {self.std:g}"]
+        square = "central square" if self.crop else "whole image made square"
+        steps = [f"{square}, bicubic to {self.size}", f"(value - {self.mean:g}) / {self.std:g}"]
         return ", ".join([*steps, f"each pixel {self.magnify} times each way"] if self.magnify > 1 else steps)
 
     @property
@@ -74,6 +79,17 @@ class DiscriminativeModel:
         if self.behind is None:
             return "softmax over the labels"
         return f"{self.how} of the softmax over {sum(map(len, self.behind.values()))} ImageNet classes in {len(self.behind)} categories"
+
+    def show(self, resolution: int | None, crop: bool) -> None:
+        """From now on bring images to another size, or show the whole image instead of its central square.
+
+        Either becomes part of the name, so that its scores are never taken for the model's own. Raises GenclsError where the network cannot.
+        """
+        told = changes(self.size, resolution, crop)
+        self.size, self.crop = self.size if resolution is None else resolution, crop
+        if told:
+            _admit(self, self.size * self.magnify, self.logits)
+        self.name += told
 
     def summed(self) -> DiscriminativeModel:
         """The same network read out by the *sum* of the probabilities behind each category, under a name of its own."""
@@ -85,10 +101,11 @@ class DiscriminativeModel:
 
     def output(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Any:
         """The network's own output for H×W×3 uint8 images. `noise`: n×3×s×s, mixed in as `self.noise` says."""
-        pixels = torch.from_numpy(np.stack([prepare(image, self.size) for image in images])).permute(0, 3, 1, 2).float()
+        squares = np.stack([prepare(image, self.size, self.crop) for image in images])
+        pixels = torch.from_numpy(squares).permute(0, 3, 1, 2).float()
         if self.noise and noise is not None:
             pixels = 255 * ((1 - self.noise) ** 0.5 * pixels / 255 + self.noise**0.5 * noise)
-        return _run(self.network, magnified((pixels - self.mean) / self.std, self.magnify))
+        return _run(self.network, magnified((pixels - self.mean) / self.std, self.magnify), **self.more)
 
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
         """The network's logits, n×labels, float64."""
@@ -130,12 +147,18 @@ class HubClassifier(DiscriminativeModel):
 
     def __init__(self, network: torch.nn.Module, name: str, labels: Mapping[int, str], processor: Any) -> None:
         super().__init__(network, name, [labels[i] for i in sorted(labels)], 0)
-        self.processor = processor
+        self.pictures = Pictures(processor)
         self.behind = outputs_behind(labels, name)
 
     @property
     def preprocessing(self) -> str:
-        return _told(self.processor)
+        return self.pictures.told
+
+    def show(self, resolution: int | None, crop: bool) -> None:
+        told = self.pictures.show(resolution, crop, self.name)
+        if told:
+            _admit(self, self.pictures.size, self.logits)
+        self.name += told
 
     def output(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Any:
         """The network's own output for whole images, as the image processor makes them ready."""
@@ -143,7 +166,7 @@ class HubClassifier(DiscriminativeModel):
             raise GenclsError(
                 f"{self.name}: noise is mixed in by gencls's own preprocessing only, not before a model's own"
             )
-        return _run(self.network, **self.processor(images=_pictures(images), return_tensors="pt"))
+        return _run(self.network, **self.pictures(images), **self.more)
 
     def logits(self, images: Sequence[np.ndarray], noise: Tensor | None = None) -> Tensor:
         found = super().logits(images, noise)
@@ -166,16 +189,26 @@ class ContrastiveModel:
 
     kind = "contrastive"
     noise = 0.0
+    #: What the network is told besides image and prompts.
+    more: Mapping[str, bool] = {}
 
     def __init__(self, network: Any, name: str, processor: Any) -> None:
         self.network, self.name, self.processor = network.eval().requires_grad_(False), name, processor
+        self.pictures = Pictures(processor.image_processor)
         #: SigLIP was trained to say for each pair by itself whether it belongs together.
         self.pairwise = network.config.model_type.startswith("siglip")
 
     @property
     def preprocessing(self) -> str:
         """What is done to an image, in words."""
-        return _told(self.processor.image_processor)
+        return self.pictures.told
+
+    def show(self, resolution: int | None, crop: bool) -> None:
+        """As `DiscriminativeModel.show`."""
+        told = self.pictures.show(resolution, crop, self.name)
+        if told:
+            _admit(self, self.pictures.size, lambda images: self.logits(images, ["a"]))
+        self.name += told
 
     @property
     def readout(self) -> str:
@@ -199,8 +232,7 @@ class ContrastiveModel:
     def logits(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Tensor:
         """The network's own `logits_per_image`, images × prompts, float64."""
         words = self.words(prompts)
-        pixels = self.processor.image_processor(images=_pictures(images), return_tensors="pt")
-        return _run(self.network, **words, **pixels).logits_per_image.cpu().double()
+        return _run(self.network, **words, **self.pictures(images), **self.more).logits_per_image.cpu().double()
 
     def log_probabilities(
         self,
@@ -219,15 +251,75 @@ def magnified(images: Tensor, times: int) -> Tensor:
     return images.repeat_interleave(times, -1).repeat_interleave(times, -2) if times > 1 else images
 
 
-def _run(network: torch.nn.Module, *inputs: Tensor, **named: Tensor) -> Any:
+class Pictures:
+    """Images as a model's own image processor makes them ready, or, once told so, squares of another size with its own scaling of the values."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor, self.crop, self.changed = processor, True, False
+        cropped = getattr(processor, "do_center_crop", None) and getattr(processor, "crop_size", None)
+        own: Any = cropped or getattr(processor, "size", None) or {}
+        #: Pixels a side; 0 where the processor has no one size.
+        self.size: int = own.get("height") or own.get("shortest_edge") or 0
+
+    def show(self, resolution: int | None, crop: bool, name: str) -> str:
+        """Another size, or the whole image instead of its central square → what a name says of it; the model's own stays its own."""
+        if not self.size and (resolution is not None or not crop):
+            raise GenclsError(
+                f"{name}: its image processor has no one size to change; leave resolution and crop as they are"
+            )
+        told = changes(self.size, resolution, crop)
+        self.size, self.crop, self.changed = self.size if resolution is None else resolution, crop, bool(told)
+        return told
+
+    @property
+    def told(self) -> str:
+        """The processor's settings as JSON, the parts that are left out (None) not named."""
+        settings = {
+            name: value for name, value in self.processor.to_dict().items() if value is not None
+        } | self._left_out
+        if self.changed:
+            settings["shown"] = (
+                f"{'central square' if self.crop else 'whole image made square'}, bicubic to {self.size}"
+            )
+        return json.dumps(
+            {"image_processor_type": type(self.processor).__name__, **settings}, sort_keys=True, default=str
+        )
+
+    @property
+    def _left_out(self) -> dict[str, bool]:
+        steps = ("do_resize", "do_center_crop", "do_pad")
+        return {step: False for step in steps if self.changed and hasattr(self.processor, step)}
+
+    def __call__(self, images: Sequence[np.ndarray]) -> Mapping[str, Tensor]:
+        """H×W×3 uint8 images → what the network takes of them."""
+        shown = [prepare(image, self.size, self.crop) for image in images] if self.changed else images
+        return self.processor(images=[Image.fromarray(image) for image in shown], return_tensors="pt", **self._left_out)
+
+
+def _admit(
+    model: DiscriminativeModel | ContrastiveModel, side: int, answer: Callable[[list[np.ndarray]], Tensor]
+) -> None:
+    """Tell the network to take images of `side` pixels; GenclsError where it cannot."""
+    network = model.network
+    config = getattr(network, "config", None)
+    patch = getattr(getattr(config, "vision_config", config), "patch_size", 1)
+    why = f"{model.name}: its network cannot take images of {side} pixels a side"
+    if side < 1 or not isinstance(patch, int) or side % patch:
+        raise GenclsError(f"{why}, only multiples of {patch}")
+    if "interpolate_pos_encoding" in inspect.signature(network.forward).parameters:
+        model.more = {"interpolate_pos_encoding": True}
+    try:
+        answer([np.zeros((side, side, 3), np.uint8)])
+    except (ValueError, RuntimeError) as error:
+        raise GenclsError(f"{why} ({_first(error)}); leave resolution and crop as they are") from error
+
+
+def _run(network: torch.nn.Module, *inputs: Tensor, **named: Any) -> Any:
     """The network's output without gradients, where the network lies."""
     device = next(network.parameters()).device
+    there = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in named.items()}
     with torch.no_grad():
-        return network(*(v.to(device) for v in inputs), **{name: v.to(device) for name, v in named.items()})
-
-
-def _pictures(images: Sequence[np.ndarray]) -> list[Image.Image]:
-    return [Image.fromarray(image) for image in images]
+        return network(*(v.to(device) for v in inputs), **there)
 
 
 def _finite(values: Tensor, name: str) -> np.ndarray:
@@ -244,12 +336,6 @@ def _normalised(log_values: np.ndarray) -> np.ndarray:
 def _some(words: Any, most: int = 20) -> str:
     listed = list(words)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def _told(processor: Any) -> str:
-    """An image processor's settings as JSON, the parts that are left out (None) not named."""
-    settings = {name: value for name, value in processor.to_dict().items() if value is not None}
-    return json.dumps({"image_processor_type": type(processor).__name__, **settings}, sort_keys=True, default=str)
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------

@@ -96,12 +96,10 @@ def open_folder(
     if (folder / "model_index.json").is_file():
         pipeline = place(hub.open_pipeline(folder, name, allow_pickles), chosen, name, offload)
         return DiffusionModel(pipeline, name, dtype=dtype, resolution=resolution, crop=crop)
-    if resolution is not None or not crop:
-        raise GenclsError(
-            f"{name}: its preprocessing is that of its preprocessor_config.json; change a copy of the folder instead"
-        )
     if (folder / "config.json").is_file():
         model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+        if kind(folder) in ("noised", "autoregressive") and (resolution is not None or not crop):
+            raise GenclsError(f"{name}: it takes images of its own size only; leave resolution and crop as they are")
         if kind(folder) == "noised":
             from gencls.models.noised import load_noised
 
@@ -113,6 +111,7 @@ def open_folder(
         else:
             load = load_contrastive if kind(folder) == "contrastive" else load_transformers
             model = load(folder, name, allow_pickles)
+            model.show(resolution, crop)
         place(model.network, chosen, name, offload)
         return model
     raise GenclsError(
@@ -168,17 +167,16 @@ def open_model(
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
     there as safetensors, too. `device`: `cpu`, `cuda`, `cuda:1`, `mps`, or the fastest that is there. `offload`: a pipeline's
-    parts visit the device one at a time. `resolution`, `crop`: a pipeline's preprocessing, as in `gencls.models.diffusion.DiffusionModel`.
+    parts visit the device one at a time. `resolution`, `crop`: of a pipeline (`gencls.models.diffusion.DiffusionModel`) or a classifier (`DiscriminativeModel.show`).
     """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
-        if resolution is not None or not crop:
-            raise GenclsError(f"{model}: its preprocessing is fixed; leave resolution and crop as they are")
         from gencls.models.devices import choose, place
         from gencls.models.discriminative import load_efficientnet_lite0
 
         opened = load_efficientnet_lite0(model)
+        opened.show(resolution, crop)
         place(opened.network, choose(device), model, offload)
         return opened
     folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model) or weights.fetch(model)

@@ -142,6 +142,12 @@ def prepare(image: np.ndarray, size: int, crop: bool = True) -> np.ndarray:
     return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
 
 
+def changes(own: int, resolution: int | None, crop: bool) -> str:
+    """What a model's name says of another preprocessing than its own: " (48 pixels, whole image)", or nothing."""
+    words = [f"{resolution} pixels"] * (resolution not in (None, own)) + ["whole image"] * (not crop)
+    return f" ({', '.join(words)})" if words else ""
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
