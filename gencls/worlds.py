@@ -138,7 +138,8 @@ class World:
         digests = stimuli.stimulus_digests()
         exact = dtype == "float32"
         fresh = bool(digest) and exact and os.environ.get("GENCLS_FRESH") == "1"
-        file = record_name(model, seed, dtype, prompt)
+        # A classifier's scores hang on no seed and no prompt, and neither does its file.
+        file = record_name(model, int(bound["seed"] or 0), dtype, bound["prompt"] or cats.PROMPT)
         cached = downloads.cache_folder() / "records" / self.name / stimuli.name / f"{records.key(bound)}-{file}"
         shipped = RECORDS / self.name / stimuli.name / file
         # In a fresh build the cache holds what its earlier chapters computed.

@@ -81,6 +81,13 @@ def test_scores_under_anything_else_are_never_mixed_in(
     )
 
 
+def test_a_classifier_s_record_answers_under_any_noise_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path))
+    world = gencls.world("shapes")
+    assert world.scores(world.stimuli("photos", 4), "shapes/resnet", seed=1, prompt="the {}").origin == "record"
+    assert not list(tmp_path.rglob("*.zip"))
+
+
 @pytest.mark.parametrize("n", [0, -1])
 @pytest.mark.parametrize("name", ["cue-conflict", "rotation", "illusions"])
 def test_fewer_than_one_stimulus_is_refused(name: str, n: int) -> None:

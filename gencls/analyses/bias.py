@@ -100,6 +100,8 @@ def look(
     name must be there (GenclsError). `seeds`: their other training seeds too, as far as there are records of them.
     `check`: how many stimuli a model of those on record are scored afresh; `seed`: of the noise.
     """
+    if n is not None and n < 1:
+        raise GenclsError(f"n is {n}; ask for at least one stimulus")
     try:
         stimuli = world.stimuli(name, n)
         people, networks = world.people(name), world.networks(name)

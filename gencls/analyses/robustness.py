@@ -98,6 +98,8 @@ def answered(
     lacking: dict[str, str] = {}
     missing: dict[str, str] = {}
     checked = 0
+    if n is not None and n < 1:
+        raise GenclsError(f"n is {n}; ask for at least one stimulus")
     for name in sets:
         try:
             at_hand[name] = world.stimuli(name, n)

@@ -137,6 +137,8 @@ def test_a_model_that_was_named_must_be_there(world) -> None:  # type: ignore[no
         bias.look(world, "cue-conflict", ["no/such"], n=2)
     with pytest.raises(GenclsError, match="no stimulus set"):
         bias.look(world, "cue-conflicts", [], n=2)
+    with pytest.raises(GenclsError, match="n is 0; ask for at least one"):
+        bias.look(world, "cue-conflict", [], n=0)
 
 
 def test_a_classifier_has_no_noise_level(world) -> None:  # type: ignore[no-untyped-def]

@@ -155,3 +155,8 @@ def test_as_many_stimuli_as_asked_are_scored_afresh_whatever_the_number_of_sets(
     sets = ["edge", "silhouette", "texture"]
     seen = robustness.answered(open_world("shapes"), sets, ["shapes/resnet"], n=4, check=check)
     assert seen.checked == check and seen.origin("shapes/resnet") == "record"
+
+
+def test_fewer_than_one_stimulus_is_not_taken_for_a_set_that_is_not_here() -> None:
+    with pytest.raises(GenclsError, match="n is -3; ask for at least one"):
+        robustness.answered(open_world("shapes"), ["edge"], [], n=-3)
