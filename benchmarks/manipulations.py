@@ -2,14 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/manipulations.py [side] [images]
 
-gencls works on pieces of a batch on all cores, the plain versions image by image on one: pin the process to one core (`taskset -c 0`)
-to see what the batch alone gives.
+gencls works on pieces of a batch on all cores, the plain versions image by image on one. So there are two ratios: of wall time, which a
+user waits and which other work on the machine spoils, and of processor time, which is what the batch alone gives, cores left aside.
 
 Both sides get the same float64 batch and, where random, the same draws; the plain versions are those that the
-tests compare with. A set's time is the sum over its levels. Wall time, of the best of several runs in turn. Five times is the aim. It is missed where the plain version already is an expression or two of
-numpy or must draw the same numbers; below such a set stands what limits it (`LIMITS`, from timing the parts at
-224). The ratios of such sets also move with the batch: results of more than some 30 MB are fresh memory, whose
-first use costs as much as the arithmetic.
+tests compare with. A set's time is the sum over its levels, of the best of several runs in turn. Five times in wall time is the
+aim. It is missed where the plain version already is an expression or two of numpy or must draw the same numbers; below such a set
+stands what limits it (`LIMITS`, from timing the parts at 224). The ratios of such sets also move with the batch: results of more
+than some 30 MB (24 images) are fresh memory on both sides, whose first use costs as much as our arithmetic.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ LIMITS = {
     "phase-scrambling": "two real FFTs in single precision are half of our time, drawing and sines a sixth",
     "power-equalisation": "two real FFTs take most of our time, the first in double precision, for the phases of weak waves",
     "false-colour": "a lookup of each value on both sides",
-    "rotation": "plain is one product, a view and three copies: nothing to save but temporaries",
+    "rotation": "plain is one product, a view and three copies: what is left to us is to read, turn and write the pixels once",
     "uniform-noise": "the draws of an image's seed are the same on both sides and a quarter of our time; the rest as colour",
     **dict.fromkeys(m.COHERENCE, "an image's noise is drawn on both sides"),
 }
 
 
-def seconds(*works: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each, the best of `repeats`; in turn, so that a busy machine slows all alike."""
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(repeats):
-        for work, taken in zip(works, times, strict=True):
-            start = time.perf_counter()
+def seconds(*works: Callable[[], object], repeats: int) -> np.ndarray:
+    """Seconds of each, wall and processor: works × 2, the best of `repeats`; in turn, so that a busy machine slows all alike."""
+    times = np.empty((repeats, len(works), 2))
+    for taken in times:
+        for i, work in enumerate(works):
+            start = np.array([time.perf_counter(), time.process_time()])
             work()
-            taken.append(time.perf_counter() - start)
-    return [min(taken) for taken in times]
+            taken[i] = np.array([time.perf_counter(), time.process_time()]) - start
+    return times.min(axis=0)
 
 
 def one_by_one(slow: Callable[..., np.ndarray], batch: np.ndarray, level: float, seeds: list[int]) -> np.ndarray:
@@ -80,9 +80,9 @@ def main(side: int, n: int) -> None:
         "uniform-noise": obvious.uniform_noise,
         **{name: lambda x, level, seed, c=c: obvious.eidolon(x, level, c, 10, seed) for name, c in m.COHERENCE.items()},
     }
-    print(f"{n} images of {side}×{side}, float64, ms an image (summed over the levels)")
-    print(f"{'set':20}{'plain':>9}{'gencls':>9}{'ratio':>8}")
-    totals = np.zeros(2)
+    print(f"{n} images of {side}×{side}, float64, ms an image (summed over the levels), {os.cpu_count()} cores")
+    print(f"{'set':20}{'plain':>9}{'gencls':>9}{'ratio':>8}{'processor time':>16}")
+    totals = np.zeros((2, 2))
     for name, slow in plain.items():
         levels = (m.LEVELS if side == 224 else m.SHAPES_LEVELS)[name].values()
         kept = [x for x in levels if not (isinstance(x, bool) and not x)]
@@ -90,19 +90,25 @@ def main(side: int, n: int) -> None:
             kept = kept[:1]
         batch = images[:4] if name.startswith("eidolon") and side >= 64 else images
         seeds = list(range(len(batch)))
-        times = np.zeros(2)
+        times = np.zeros((2, 2))
         for k in kept:
             times += seconds(
                 partial(one_by_one, slow, batch, k, seeds),
                 partial(m.manipulate, name, batch, k, seeds, spectrum=spectrum),
-                repeats=2 if name.startswith("eidolon") else 7,
+                repeats=2 if name.startswith("eidolon") else 40,
             )
         times *= 1000 / len(batch)
         totals += times
-        print(f"{name:20}{times[0]:9.3f}{times[1]:9.3f}{times[0] / times[1]:8.1f}", flush=True)
-        if times[0] < AIM * times[1]:
+        print(row(name, times), flush=True)
+        if times[0, 0] < AIM * times[1, 0]:
             print(f"    {LIMITS.get(name, '')}")
-    print(f"{'all':20}{totals[0]:9.3f}{totals[1]:9.3f}{totals[0] / totals[1]:8.1f}")
+    print(row("all", totals))
+
+
+def row(name: str, times: np.ndarray) -> str:
+    """Wall milliseconds of plain and gencls, and the ratios of wall and of processor time."""
+    (plain, plain_cpu), (ours, ours_cpu) = times
+    return f"{name:20}{plain:9.3f}{ours:9.3f}{plain / ours:8.1f}{plain_cpu / ours_cpu:16.1f}"
 
 
 if __name__ == "__main__":
