@@ -17,8 +17,8 @@ __all__ = ["GenclsError", "__version__", "load", "world"]
 def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
     """An observer by its id (`gencls models` lists them), `hf:REPO[@REVISION]` of the hub, or the path of a local folder.
 
-    `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code. `options`: `device`, `dtype`
-    and `offload`, as `gencls.models.zoo.open_model` has them.
+    `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code. `options`: `device`, `dtype`,
+    `offload`, `resolution`, `crop` and `compile`, as `gencls.models.zoo.open_model` has them.
 
     >>> gencls.load("shapes/pixel").classify(images, classes=["star", "heart"])  # doctest: +SKIP
     """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "pypi:efficientnet-lite0"
 #: Pictures read and classified at a time, so that a folder of thousands fits in memory.
 CHUNK = 16
+COMPILE = "By torch.compile: a minute or more at first, faster then; for long runs."
 #: What a reader who pressed Ctrl-C wants to know.
 KEPT = {
     "classify": "every score that was computed is kept, and the same command goes on from there",
@@ -138,6 +139,7 @@ def run(
     ] = "here",
     workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
 ) -> None:
     """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
     from gencls.book import parameters, run_chapter
@@ -145,6 +147,7 @@ def run(
     if engine not in ("here", "ray"):
         raise GenclsError(f"no engine {engine!r}; there are here and ray")
     given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
+    given |= {"GENCLS_COMPILE": 1 if compile else None}
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     known = parameters(chapter)
     values = _mapping(yaml_text) if yaml_text else {}
@@ -214,6 +217,7 @@ def classify(
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
     ] = False,
+    compile: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
     engine: Annotated[str, typer.Option(help="`here`, or `ray`: workers on this machine or a cluster.")] = "here",
     workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
@@ -242,7 +246,7 @@ def classify(
         told = forecast.told(model, len(paths), wanted or trained_on(model) or None, prompt or PROMPT, **opening)
         typer.echo("\n".join(f"{name}: {value}" for name, value in told.items()))
         return
-    opening |= {"engine": engine, "workers": workers, "address": address}
+    opening |= {"compile": compile, "engine": engine, "workers": workers, "address": address}
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))

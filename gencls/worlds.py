@@ -421,7 +421,8 @@ def _score(
     from gencls.likelihood.scoring import score
     from gencls.models import zoo
 
-    opened = cluster.from_environment(model, dtype) or zoo.open_model(model, dtype)
+    wanted = os.environ.get("GENCLS_COMPILE") == "1"  # of `gencls run --compile`
+    opened = cluster.from_environment(model, dtype, wanted) or zoo.open_model(model, dtype, compile=wanted)
     return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
 
 

@@ -158,12 +158,12 @@ class _Asking:
 
 
 @lru_cache(maxsize=1)
-def from_environment(model: str, dtype: str) -> RayWorkers | None:
+def from_environment(model: str, dtype: str, compile: bool = False) -> RayWorkers | None:
     """The workers that `gencls run --engine ray` asks for, None where it does not. One model at a time is held."""
     if os.environ.get("GENCLS_ENGINE") != "ray":
         return None
     count = os.environ.get("GENCLS_WORKERS")
-    return RayWorkers(model, int(count) if count else None, dtype=dtype)
+    return RayWorkers(model, int(count) if count else None, dtype=dtype, compile=compile)
 
 
 def _connected(address: str | None) -> Any:

@@ -200,6 +200,8 @@ class Loop:
         dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
         bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
         facts = {"kind": model.kind, "preprocessing": model.preprocessing}
+        if model.compiled:
+            facts["compiled"] = "yes"
         if not isinstance(model, DiffusionModel):
             facts["readout"] = model.readout
         if isinstance(plan, Staged) and isinstance(model, (DiffusionModel, NoisedClassifier)):

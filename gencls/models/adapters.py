@@ -35,6 +35,10 @@ class Adapter:
         """Pixels a side that the pipeline works at; another number may be set."""
         return self.net.config.sample_size * (self.pipeline.vae_scale_factor if hasattr(self.pipeline, "vae") else 1)
 
+    def compile(self) -> None:
+        """Compile what is run again and again, in place."""
+        self.net.compile()
+
     def conditions(self, prompts: Sequence[str]) -> Condition:
         """What the network needs of each prompt, by the names of its arguments; every tensor has the prompts first."""
         raise NotImplementedError
@@ -69,6 +73,9 @@ class PixelAdapter(Adapter):
     @property
     def size(self) -> int:
         return self.net.config.sample_size
+
+    def compile(self) -> None:
+        self.net.trunk, self.net.head = torch.compile(self.net.trunk), torch.compile(self.net.head)
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
         return {"text": self.pipeline.encode_prompt(list(prompts))}

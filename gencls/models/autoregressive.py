@@ -140,6 +140,7 @@ class AutoregressiveModel:
     """
 
     kind = "autoregressive"
+    compiled = False
     noise = 0.0
     readout = "sum over the tokens of log p(token | tokens before it, prompt)"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -54,3 +56,18 @@ def place(part: Any, device: torch.device, name: str, offload: bool = False) -> 
         raise GenclsError(
             f"{name} does not fit into the memory of {device}; try --offload (pipelines), a smaller model, or --device cpu"
         ) from error
+
+
+def compiles(device: torch.device, name: str) -> bool:
+    """Whether torch.compile works here, tried on two numbers; where it does not, one sentence says that the model runs as it is."""
+    try:
+        trial: Callable[[torch.Tensor], torch.Tensor] = torch.compile(lambda x: x.sin() + 1, dynamic=False)
+        trial(torch.ones(2, device=device))
+    except Exception as error:  # a compiler that is missing or broken says so in many ways
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        logging.getLogger("gencls").warning(
+            f"gencls: {name} is not compiled, because torch.compile does not work on {device} ({why}); it runs as it is"
+        )
+        return False
+    torch._dynamo.config.suppress_errors = True  # a part that cannot be compiled runs as it is
+    return True

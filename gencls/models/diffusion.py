@@ -37,6 +37,7 @@ class DiffusionModel:
     """
 
     kind = "diffusion"
+    compiled = False
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class DiscriminativeModel:
     """
 
     kind = "discriminative"
+    compiled = False
     #: What the network is told besides the image.
     more: Mapping[str, bool] = {}
 
@@ -188,6 +189,7 @@ class ContrastiveModel:
     """
 
     kind = "contrastive"
+    compiled = False
     noise = 0.0
     #: What the network is told besides image and prompts.
     more: Mapping[str, bool] = {}

@@ -30,6 +30,7 @@ class NoisedClassifier:
     """
 
     kind = "noised"
+    compiled = False
     dtype = "float32"
     budget = 256
     noise = 0.0

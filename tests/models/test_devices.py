@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import gencls
 from gencls.cli import app
 from gencls.errors import GenclsError
+from gencls.likelihood.plans import Exhaustive
 from gencls.models import tiny
-from gencls.models.devices import choose, devices, place
+from gencls.models.devices import choose, compiles, devices, place
 
 
 def test_the_fastest_that_is_there_is_chosen_and_a_name_overrides_it() -> None:
@@ -44,3 +49,41 @@ def test_the_command_takes_a_device(tmp_path: Path) -> None:
     assert fine.exit_code == 0 and "a.png" in fine.stdout
     assert gone.exit_code == 2 and gone.stderr.startswith("gencls: no device 'cuda:99' on this machine")
     assert len(gone.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "family", ["vit", pytest.param("sd", marks=pytest.mark.slow), pytest.param("janus", marks=pytest.mark.slow)]
+)
+def test_a_compiled_model_scores_as_an_eager_one_and_says_so(family: str, tmp_path: Path) -> None:
+    tiny.build(family).save_pretrained(tmp_path)
+    if not compiles(torch.device("cpu"), "trial"):
+        pytest.skip("torch.compile finds no compiler here")
+    image = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    kept = dict(torch._dynamo.utils.counters["frames"])
+    eager, compiled = (
+        gencls.load(str(tmp_path), compile=wanted).classify(list(image), ["cat", "dog"], plan=Exhaustive(2)).scores
+        for wanted in (False, True)
+    )
+    assert torch._dynamo.utils.counters["frames"]["ok"] > kept.get("ok", 0)  # something was compiled
+    (name,) = eager.data_vars
+    np.testing.assert_allclose(compiled[name], eager[name], rtol=1e-5, atol=1e-6)
+    assert compiled.attrs["compiled"] == "yes" and "compiled" not in eager.attrs
+
+
+def test_without_a_compiler_the_model_runs_as_it_is_and_one_sentence_says_why(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "gencls.cli", "classify", str(tmp_path / "a.png"), "--model", "shapes/resnet"]
+    bare = {
+        "PATH": str(tmp_path),
+        "HOME": str(tmp_path),
+        "CXX": "no-such-compiler",
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    environment = {**os.environ, **bare}
+    plain, compiled = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=True)
+        for more in ([], ["--compile"])
+    )
+    assert compiled.stdout == plain.stdout
+    said = [line for line in compiled.stderr.splitlines() if line.startswith("gencls: shapes/resnet is not compiled")]
+    assert len(said) == 1 and said[0].endswith("it runs as it is")
