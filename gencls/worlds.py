@@ -293,10 +293,11 @@ class Natural(World):
     def _here(self, name: str, n: int | None) -> StimulusSet:
         if name in manipulations.NATURAL_LEVELS:
             return self._manipulated(name, NATURAL_OOD_COUNT if n is None else n)
-        if name == "photos":
-            return tiny_imagenet.TinyImageNet().stimuli("photos", n)
-        whole = self._ours(benchmark.stimuli(name))
-        chosen = whole if n is None else whole[spread(len(whole), n)]
+        photos = name == "photos"
+        whole = tiny_imagenet.TinyImageNet().stimuli("photos") if photos else self._ours(benchmark.stimuli(name))
+        chosen = whole if n is None else whole[spread(len(whole), n)]  # of those on record, as without the data
+        if photos:
+            return chosen
         side = tiny_imagenet.SIDE
         return StimulusSet(name, chosen.table, lambda i: prepare(chosen[i].image, side), self.categories)
 

@@ -109,3 +109,9 @@ def test_what_is_computed_from_people_is_what_ships(mirror: Path) -> None:
     for person, bias in people.items():
         assert rows.loc[person, "value"] == pytest.approx(float(bias), abs=1e-5)
     assert not {"trial", "imagename", "object_response"} & set(shipped)  # no trial of anybody
+
+
+def test_a_part_of_the_photographs_is_on_record(mirror: Path) -> None:
+    """The weights of natural/pixel32 do not ship, so that a photograph without a record would be an error."""
+    world = gencls.world("natural")
+    assert world.scores(world.stimuli("photos", 44), "natural/pixel32").origin == "record"
