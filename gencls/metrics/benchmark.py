@@ -11,7 +11,7 @@ import pandas as pd
 from gencls.errors import GenclsError
 from gencls.metrics.agreement import kappa, observed
 from gencls.metrics.bootstrap import Bootstrap
-from gencls.metrics.tables import checked, matched
+from gencls.metrics.tables import checked, grouped, matched
 
 #: Conditions that the benchmark leaves out: not manipulated, or people below 20 % (labels in its spelling).
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +41,7 @@ class _Cell:
     """One condition of one set: who was right on which stimulus (observers × stimuli)."""
 
     set_name: str
+    condition: str
     correct: np.ndarray
     observers: list[str]
 
@@ -73,7 +74,7 @@ def benchmark_table(
     """The benchmark's table of all observers in `trials` against its people.
 
     `trials` holds people and models over one or more sets (columns of a trial table and `set`), every model
-    on every set. One row a model and one for `people` (each pair of people compared once), columns
+    on every set and every person on all conditions of a set of theirs. One row a model and one for `people` (each pair of people compared once), columns
     `accuracy_difference` (squared), `observed_consistency`, `error_consistency`, `mean_rank` (over those
     three, models only; 1 is most human-like), `ood_accuracy`, `place` (in the order of mean ranks; ties share the better), and
     `_low` and `_high` of each. Every measure
@@ -91,11 +92,11 @@ def benchmark_table(
             "benchmark: no person among the observers; add the people's trials or say who is one (person=)"
         )
     for cell in cells:
-        lacking = [m for m in models if m not in cell.observers]
+        of_set = {name for other in cells if other.set_name == cell.set_name for name in other.observers}
+        lacking = [o for o in observers if o not in cell.observers and (o in models or o in of_set)]
         if lacking:
-            raise GenclsError(
-                f"benchmark: {lacking[0]} has no trials on '{cell.set_name}'; drop the set or the observer"
-            )
+            where = f"'{cell.set_name}'" + (f" in condition {cell.condition}" if cell.condition else "")
+            raise GenclsError(f"benchmark: {lacking[0]} has no trials on {where}; drop the set or the observer")
     rows = [*models, PEOPLE]
     weights = [np.ones((1, cell.correct.shape[1])) for cell in cells]
     values, undefined = _measured(cells, weights, rows, person)
@@ -118,17 +119,16 @@ def benchmark_table(
 def _cells(trials: pd.DataFrame) -> list[_Cell]:
     """Every condition of every set, with its observers matched by stimulus."""
     cells = []
-    for set_name, of_set in trials.groupby("set", sort=False):
-        pooled = set_name in SINGLE
-        for condition, group in [("", of_set)] if pooled else list(of_set.groupby("condition", sort=False)):
-            by_observer = {str(subj): t for subj, t in group.groupby("subj", sort=False)}
+    for set_name, of_set in grouped(trials, "set").items():
+        for condition, group in ({"": of_set} if set_name in SINGLE else grouped(of_set, "condition")).items():
+            by_observer = grouped(group, "subj")
             for t in by_observer.values():
                 checked(t, "stimulus")
             try:
                 correct, _ = matched(*by_observer.values())
             except GenclsError as error:
                 raise GenclsError(f"benchmark, set '{set_name}' {condition}: {error}") from None
-            cells.append(_Cell(str(set_name), correct, list(by_observer)))
+            cells.append(_Cell(set_name, condition, correct, list(by_observer)))
     return cells
 
 

@@ -14,7 +14,7 @@ from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Clusters, image_draws
 from gencls.metrics.copying import copy_model
 from gencls.metrics.estimates import Estimate
 from gencls.metrics.observers import clopper_pearson
-from gencls.metrics.tables import matched
+from gencls.metrics.tables import grouped, matched
 
 PERCENTILE = Bootstrap(method="percentile")
 
@@ -128,9 +128,7 @@ def pairwise_consistency(
     images (and `by_images`), all pairs are resampled together: 276 pairs on 1,280 trials take about a
     second.
     """
-    if "subj" not in trials:
-        raise GenclsError("trials lack the column subj; pairs are formed by it")
-    tables = {str(name): group for name, group in trials.groupby("subj", sort=False)}
+    tables = grouped(trials, "subj")
     if len(tables) < 2:
         raise GenclsError(f"pairs need two observers, and the trials hold {len(tables)}; pass the trials of more")
     names = list(tables)

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from gencls.errors import GenclsError
 from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Statistic
 from gencls.metrics.estimates import Estimate
-from gencls.metrics.tables import NO_ANSWER, checked, image_clusters, offered, right
+from gencls.metrics.tables import NO_ANSWER, checked, grouped, image_clusters, offered, right
 
 T = TypeVar("T")
 
@@ -90,13 +89,7 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float,
 def each(trials: pd.DataFrame, by: str, measure: Callable[[pd.DataFrame], T]) -> dict[str, T]:
     """A measure on every group of trials, e.g. `each(trials, "condition", accuracy)`; in order of first
     appearance."""
-    if by not in trials:
-        raise GenclsError(f"trials lack the column '{by}' to group by; add it, or group by another")
-    result = {}
-    for name, group in trials.groupby(by, sort=False):
-        group.attrs = dict(trials.attrs)
-        result[str(name)] = measure(group)
-    return result
+    return {name: measure(group) for name, group in grouped(trials, by).items()}
 
 
 def confusion(

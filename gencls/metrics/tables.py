@@ -28,13 +28,16 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
     """The trials of one observer on one set: complete, answered, nothing twice; otherwise a GenclsError.
 
     Needs `object_response` and `category`, and the columns `needed`. Where there is a `subj` or `set`
-    column it has one value, and no stimulus stands twice in a condition.
+    column it has one value, and no stimulus stands twice in a condition; none of these is NaN anywhere.
     """
     missing = [c for c in ("object_response", "category", *needed) if c not in trials]
     if missing:
         raise GenclsError(f"trials lack the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; add them")
     if not len(trials):
         raise GenclsError("trials are empty: there is nothing to measure; check the selection that led to them")
+    for column in ("subj", "set", "condition", "stimulus"):
+        if column in trials:
+            filled(trials, column)
     for column, hint in (
         ("subj", "pass one observer at a time, or by='subj'"),
         ("set", "measure each set alone"),
@@ -60,6 +63,24 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
                 f"trials: a stimulus of one condition stands twice ({rows(trials, bad)}); keep one trial each"
             )
     return trials
+
+
+def filled(trials: pd.DataFrame, column: str) -> None:
+    """A GenclsError if the column is NaN anywhere: pandas leaves such rows out of every group."""
+    bad = trials[column].isna().to_numpy(bool)
+    if bad.any():
+        raise GenclsError(f"trials: '{column}' is empty in {rows(trials, bad)}; fill it in, or leave these trials out")
+
+
+def grouped(trials: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
+    """The trials of each value of a column, in order of first appearance; a GenclsError where one has none."""
+    if by not in trials:
+        raise GenclsError(f"trials lack the column '{by}' to group by; add it, or group by another")
+    filled(trials, by)
+    groups = {str(name): group for name, group in trials.groupby(by, sort=False)}
+    for group in groups.values():
+        group.attrs = dict(trials.attrs)
+    return groups
 
 
 def offered(
@@ -108,6 +129,13 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
         checked(trials, "stimulus")
         offered(trials, strict=False)
     by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in observers)]
+    for trials in observers:
+        again = pd.Index(keys(trials, by)).duplicated()
+        if again.any():
+            raise GenclsError(
+                f"one observer's trials have the columns set and condition that another's lack, and without them a stimulus "
+                f"stands twice ({rows(trials, again)}); give all tables the same columns"
+            )
     first = pd.Index(keys(observers[0], by))
     correct = [right(observers[0])]
     for other in observers[1:]:

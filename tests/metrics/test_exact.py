@@ -105,6 +105,10 @@ def test_benchmark_needs_every_model_on_every_set_and_people() -> None:
     trials = benchmark_trials(["net-1", "net-2"], ["subject-01", "subject-02"])
     with pytest.raises(GenclsError, match="net-2 has no trials on 'edge'"):
         metrics.benchmark_table(trials[(trials.subj != "net-2") | (trials.set != "edge")])
+    for condition in ("0", "90"):  # a person who lacks one condition would count in the others alone
+        with pytest.raises(GenclsError, match=f"subject-02 has no trials on 'rotation' in condition {condition};"):
+            lacks = (trials.subj == "subject-02") & (trials.set == "rotation") & (trials.condition == condition)
+            metrics.benchmark_table(trials[~lacks], left_out={})
     with pytest.raises(GenclsError, match="no person"):
         metrics.benchmark_table(trials[trials.subj.str.startswith("net")])
 

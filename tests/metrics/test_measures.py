@@ -263,6 +263,27 @@ def test_unmatched_stimuli_are_named() -> None:
         metrics.error_consistency(observer([1, 0]), observer([1, 0], "b").assign(category=["cat", "dog"]))
 
 
+def test_trials_without_a_group_are_not_dropped_in_silence() -> None:
+    trials = observer([1, 0, 1]).assign(condition=["0", math.nan, "0"], texture="dog")
+    for measure in (metrics.accuracy, metrics.shape_bias, metrics.confusion):
+        with pytest.raises(GenclsError, match="'condition' is empty in row 1"):
+            measure(trials)
+    with pytest.raises(GenclsError, match="'condition' is empty in row 1"):
+        metrics.each(trials, "condition", metrics.accuracy)
+    nobody = pd.concat([observer([1, 0]), observer([0, 1], "b").assign(subj=None)], ignore_index=True)
+    for by_person in (metrics.pairwise_consistency, lambda t: metrics.each(t, "subj", metrics.accuracy)):
+        with pytest.raises(GenclsError, match="'subj' is empty in rows 2, 3"):
+            by_person(nobody)
+
+
+def test_an_image_in_two_conditions_meets_no_table_without_conditions() -> None:
+    twice = pd.concat([observer([1, 1, 0]), observer([0, 0, 1]).assign(condition="1")], ignore_index=True)
+    once = observer([1, 0, 1], "b").drop(columns="condition")
+    for pair in ((twice, once), (once, twice)):
+        with pytest.raises(GenclsError, match=r"stands twice \(rows 3, 4, 5\)"):
+            metrics.error_consistency(*pair)
+
+
 def test_shape_bias_needs_textures() -> None:
     with pytest.raises(GenclsError, match="texture"):
         metrics.shape_bias(observer([1, 0]))
