@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.models import tiny
 from gencls.models.devices import choose, compiles, devices, place
+from gencls.models.diffusion import DiffusionModel
 
 
 def test_the_fastest_that_is_there_is_chosen_and_a_name_overrides_it() -> None:
@@ -40,6 +42,48 @@ def test_offloading_needs_a_card_and_a_pipeline() -> None:
         place(pipeline, torch.device("cpu"), "tiny", offload=True)
     with pytest.raises(GenclsError, match="only a pipeline"):
         place(torch.nn.Linear(2, 2), torch.device("cuda"), "linear", offload=True)
+
+
+IMAGES = list(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8))
+OFFLOADED = ["sd", "sdxl", "sd3", "pixart-sigma", "sana", "deepfloyd"]
+
+
+def _errors(pipeline: Any, family: str) -> torch.Tensor:
+    model = DiffusionModel(pipeline, family)
+    x0 = model.encode(IMAGES)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0.device)
+    given = model.conditions(["a cat", "a dog"])
+    return model.errors(x0, noise, torch.full((2,), 0.5), torch.arange(2).expand(2, -1), given).cpu()
+
+
+@pytest.mark.parametrize("family", OFFLOADED)
+def test_every_part_is_called_through_the_hook_that_brings_it_to_the_card(family: str) -> None:
+    """Without a card the hooks bring the parts to the processor; a part that scoring used past its hook would stay behind on a card."""
+    pipeline = tiny.build(family)
+    expected = _errors(tiny.build(family), family)
+    pipeline.enable_model_cpu_offload(device="cpu")
+    came: set[str] = set()
+    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+    for name, part in parts.items():
+        bring = part._hf_hook.pre_forward
+
+        def noted(*args: Any, name: str = name, bring: Any = bring, **given: Any) -> Any:
+            came.add(name)
+            return bring(*args, **given)
+
+        part._hf_hook.pre_forward = noted
+    np.testing.assert_allclose(_errors(pipeline, family), expected, rtol=1e-6)
+    assert came == set(parts)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card to offload from")
+@pytest.mark.parametrize("family", OFFLOADED)
+def test_an_offloaded_pipeline_scores_as_one_on_the_card_and_leaves_it(family: str) -> None:
+    card = torch.device("cuda")
+    whole, offloaded = (place(tiny.build(family), card, family, offload=offload) for offload in (False, True))
+    np.testing.assert_allclose(_errors(offloaded, family), _errors(whole, family), rtol=1e-4)
+    parts = [part for part in offloaded.components.values() if isinstance(part, torch.nn.Module)]
+    assert sum(next(part.parameters()).device.type == "cuda" for part in parts) <= 1  # the one at work
 
 
 def test_the_command_takes_a_device(tmp_path: Path) -> None:
