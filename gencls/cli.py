@@ -305,7 +305,7 @@ def models() -> None:
     """List the models that are named here, how often they are right on held-out photos, and the families of other people's.
 
     A family is opened by an id of the hub or from a folder; `paper` is what it stands for there, then the
-    network's parameters and whether a licence must be accepted first, as its makers state them.
+    network's parameters, counted or as its makers' card states them, and whether a licence must be accepted first.
     """
     from gencls.models import zoo
     from gencls.models.families import FAMILIES

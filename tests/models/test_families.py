@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 from gencls.models import adapters, autoregressive, hub, zoo
 from gencls.models.families import FAMILIES
 
@@ -18,3 +21,13 @@ def test_an_example_is_an_id_that_is_understood() -> None:
             hub.parse(family.example)
         else:
             assert zoo.is_here(family.example)
+
+
+def test_parameters_that_are_called_counted_are_those_of_the_network() -> None:
+    """Built from its configuration on the meta device, as the benchmark does it."""
+    benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "flops.py"))
+    counted = [family for family in FAMILIES if "(counted)" in family.needs]
+    assert len(counted) == 2
+    for family in counted:
+        millions = benchmark["count"](family.example.removeprefix("hf:"))["parameters, counted (M)"]
+        assert family.needs.startswith(f"{millions / 1000:.2f} B")
