@@ -137,10 +137,9 @@ class Explorer(anywidget.AnyWidget):
             "images": pool,
             "live": live is not None and curves is not None,
         }
-        frames = [
-            self._frame(dict(zip(controls, at, strict=True)), curves, pictures, text)
-            for at in itertools.product(*self._offered.values())
-        ]
+        found = [_by_setting(table, list(controls)) for table in (curves, pictures, text)]
+        settings = itertools.product(*self._offered.values())
+        frames = [self._frame(*(rows(at) for rows in found)) for at in settings]
         size = len(json.dumps([spec, frames]))
         if size > LIMIT:
             raise GenclsError(
@@ -171,17 +170,10 @@ class Explorer(anywidget.AnyWidget):
             raise GenclsError(f"the control '{column}' does not offer {value!r}; it offers: {known}")
         return self._offered[column].index(value)
 
-    def _frame(
-        self,
-        at: Mapping[str, Any],
-        curves: pd.DataFrame | None,
-        pictures: pd.DataFrame | None,
-        text: pd.DataFrame | None,
-    ) -> dict[str, Any]:
-        shown, said = _rows(pictures, at), _rows(text, at)
+    def _frame(self, curves: pd.DataFrame, shown: pd.DataFrame, said: pd.DataFrame) -> dict[str, Any]:
         captions = shown["caption"] if "caption" in shown else [""] * len(shown)
         return {
-            "marks": self._marks(_rows(curves, at)) if curves is not None else [],
+            "marks": self._marks(curves) if len(curves) else [],
             "pictures": [[str(k), str(c)] for k, c in zip(shown["image"], captions, strict=True)] if len(shown) else [],
             "text": " ".join(map(str, said["text"])) if len(said) else "",
         }
@@ -254,14 +246,15 @@ def _extent(values: pd.Series, log: bool) -> list[float]:
     return [low, high] if high > low else ([low / 2, high * 2] if log else [low - 0.5, high + 0.5])
 
 
-def _rows(table: pd.DataFrame | None, at: Mapping[str, Any]) -> pd.DataFrame:
+def _by_setting(table: pd.DataFrame | None, controls: Sequence[str]) -> Callable[[Sequence[Any]], pd.DataFrame]:
+    """What a table has for one setting of the controls, of which it may lack some."""
     if table is None:
-        return pd.DataFrame()
-    keep = np.ones(len(table), bool)
-    for column, value in at.items():
-        if column in table:
-            keep &= (table[column] == value).to_numpy()
-    return table[keep]
+        return lambda at: pd.DataFrame()
+    mine = [i for i, column in enumerate(controls) if column in table]
+    if not mine:
+        return lambda at: table
+    groups = dict(iter(table.groupby([controls[i] for i in mine], sort=False)))
+    return lambda at: groups.get(tuple(at[i] for i in mine), table[:0])
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

@@ -225,35 +225,33 @@ def shared_failures(
     """For every two observers and set: how often both, one or neither is right, κ in words, and images that both miss.
 
     Four things for an explorer with the controls `first, second, set`: the bars (`outcome, stimuli`), the sentences
-    (`text`), the pictures (`image, caption`) and the images, at most `most` for each two and set.
+    (`text`), the pictures (`image, caption`) and the images, at most `most` for each two and set: the first of those that both
+    miss in an order at random, the same for all, so that many pairs share few images.
     """
     bars, said, pictures = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     images: dict[str, np.ndarray] = {}
     outcomes = ("both right", "only the first", "only the second", "both wrong")
     for name in [s for s in sets if s in seen.sets]:
-        of_set = seen.trials[seen.trials["set"] == name]
-        tables = {o: of_set[of_set["subj"] == o].set_index("stimulus") for o in observers}
-        for a in observers:
-            for b in observers:
-                at = {"first": a, "second": b, "set": name}
-                one, two = tables[a], tables[b]
-                shared = one.index.intersection(two.index)
-                if a == b or not len(shared):
-                    why = "Choose two different observers." if a == b else "No trials of these two on this set."
-                    said.append(at | {"text": why})
-                    continue
-                one, two = one.loc[shared], two.loc[shared]
-                x, y = (t["object_response"].eq(t["category"]).to_numpy() for t in (one, two))
-                counts = [int(v.sum()) for v in (x & y, x & ~y, ~x & y, ~x & ~y)]
-                bars += [at | {"outcome": o, "stimuli": c} for o, c in zip(outcomes, counts, strict=True)]
-                value = float(kappa(np.array(counts)))
-                words = "κ is not defined: both are always right" if math.isnan(value) else f"κ = {value:.2f}"
-                said.append(at | {"text": f"{words}, over {len(shared)} stimuli."})
-                for stimulus in shared[~x & ~y][:most] if name in seen.stimuli else ():
-                    answers = [str(t.at[stimulus, "object_response"]) for t in (one, two)]
-                    right = str(one.at[stimulus, "category"])
-                    caption = f"{right}: the first says {answers[0]}, the second {answers[1]}"
-                    pictures.append(at | {"image": stimulus, "caption": caption})
+        of_set = seen.trials[(seen.trials["set"] == name) & seen.trials["subj"].isin(observers)]
+        right = of_set.drop_duplicates(_PLACE).set_index(_PLACE)["category"].sample(frac=1, random_state=0)
+        table = of_set.pivot(index=_PLACE, columns="subj", values="object_response").loc[right.index]
+        answers = {str(o): table[o].to_numpy(object) for o in table}
+        there = {o: table[o].notna().to_numpy() for o in answers}
+        correct = {o: answer == right.to_numpy(object) for o, answer in answers.items()}
+        kappas = _kappas_in_words(of_set)
+        for a, b in itertools.product(observers, repeat=2):
+            at = {"first": a, "second": b, "set": name}
+            if a == b or frozenset((a, b)) not in kappas:
+                why = "Choose two different observers." if a == b else "No trials of these two on this set."
+                said.append(at | {"text": why})
+                continue
+            shared, x, y = there[a] & there[b], correct[a], correct[b]
+            counts = [int((shared & v).sum()) for v in (x & y, x & ~y, ~x & y, ~x & ~y)]
+            bars += [at | {"outcome": o, "stimuli": c} for o, c in zip(outcomes, counts, strict=True)]
+            said.append(at | {"text": f"{shared.sum()} stimuli; {kappas[frozenset((a, b))]}."})
+            for i in np.flatnonzero(shared & ~x & ~y)[:most] if name in seen.stimuli else ():
+                caption = f"{right.iloc[i]}: the first says {answers[a][i]}, the second {answers[b][i]}"
+                pictures.append(at | {"image": right.index[i][1], "caption": caption})
     for name, stimuli in seen.stimuli.items():
         row_of = {s: i for i, s in enumerate(stimuli.table["name"])}
         wanted = {p["image"] for p in pictures if p["set"] == name}
@@ -266,6 +264,30 @@ def shared_failures(
         pd.DataFrame(pictures, columns=[*keys, "image", "caption"]),
         images,
     )
+
+
+#: Where two observers' trials of a set meet.
+_PLACE = ["condition", "stimulus"]
+
+
+def _kappas_in_words(of_set: pd.DataFrame) -> dict[frozenset[str], str]:
+    """κ of every two who answered a set, with its interval; the mean over conditions where there are several."""
+    mean = ""
+    pairs = list(itertools.combinations(dict.fromkeys(of_set["subj"]), 2))
+    if of_set["condition"].nunique() > 1:
+        mean = ", the mean over the conditions that the benchmark keeps"
+        names = {" and ".join(pair): [pair] for pair in pairs}
+        found = consistency(of_set, names, QUICK.draws)[0]
+        rows = [(*names[name][0], e.value, e.low, e.high) for name, e in found.items()]
+    else:
+        table = matrix(of_set) if pairs else pd.DataFrame(columns=["observer", "other", "value", "low", "high"])
+        rows = list(table[["observer", "other", "value", "low", "high"]].itertuples(index=False, name=None))
+    return {
+        frozenset((a, b)): "κ is not defined: both are always right, or both always wrong"
+        if math.isnan(value)
+        else f"κ = {value:.2f} [{low:.2f}, {high:.2f}]{mean}"
+        for a, b, value, low, high in rows
+    }
 
 
 def with_seeds(models: Sequence[str]) -> list[str]:
@@ -303,8 +325,3 @@ def ceiling(rows: pd.DataFrame) -> dict[str, Estimate]:
             float(of_pairs.mean()), *ends, len(of_pairs), "κ between people", "range over pairs"
         )
     return found
-
-
-def for_explorer(machines: Sequence[str], people: Sequence[str], most: int = 5) -> list[str]:
-    """A few observers to choose among: default training seeds, first the models, and the first two people."""
-    return [*people[:2], *[m for m in machines if "@" not in m][: most - len(people[:2])]]

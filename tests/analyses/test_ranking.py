@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gencls
 from gencls import figures, metrics
-from gencls.analyses import agreement
+from gencls.analyses import agreement, robustness
 from gencls.figures.rankings import ranking
+from gencls.stimuli.sets import StimulusSet
 
 
 def made(subj: str, right: np.ndarray, set_name: str = "edge") -> pd.DataFrame:
@@ -136,3 +138,48 @@ def test_a_plain_difference_stands_among_hundreds_of_comparisons() -> None:
     against = tests[(tests[["observer_a", "observer_b"]] == "copy").any(axis=1)]
     against = against[against["value"].abs() > 0.5]  # not the group, which the copy equals
     assert len(against) > 15 and (against["p_holm"] < 0.05).all()
+
+
+def shown(tables: list[pd.DataFrame], stimuli: dict[str, StimulusSet], most: int = 3) -> tuple:
+    """What the explorer of two observers' failures shows, by first and second observer and set."""
+    seen = robustness.Answered(gencls.world("shapes"), pd.concat(tables, ignore_index=True), stimuli)
+    bars, said, pictures, images = agreement.shared_failures(seen, seen.observers, seen.sets, most, lambda image: image)
+    at = ["first", "second", "set"]
+    return bars.set_index([*at, "outcome"])["stimuli"], said.set_index(at)["text"], pictures.set_index(at), images
+
+
+def test_the_pictures_are_those_that_both_miss_with_what_each_said() -> None:
+    table = made("a", RIGHT)[["stimulus", "category", "condition", "texture"]].rename(columns={"stimulus": "name"})
+    edges = StimulusSet("edge", table, lambda i: np.full((2, 2, 3), i, np.uint8), ["cat", "dog"])
+    other = flipped(RIGHT, 4)
+    a, b = made("a", RIGHT), made("b", other).sample(frac=1, random_state=3)
+    alone = made("c", RIGHT, "silhouette")
+    bars, said, pictures, images = shown([a, b, alone], {"edge": edges})
+    counted = bars["a", "b", "edge"]
+    assert (
+        counted["both wrong"] == (~RIGHT & ~other).sum()
+        and counted["only the first"] == 4 == counted["only the second"]
+    )
+    missed = {f"cat{k // 6}-dog{k % 6}": k for k in np.flatnonzero(~RIGHT & ~other)}
+    first, second = pictures.loc[("a", "b", "edge")], pictures.loc[("b", "a", "edge")]
+    assert len(first) == 3 and set(first["image"]) <= set(missed) and list(first["image"]) == list(second["image"])
+    assert set(first["caption"]) == {"cat: the first says dog, the second dog"}
+    assert all((images[name] == missed[name]).all() for name in first["image"])
+    kappa = metrics.error_consistency(a, b, robustness.QUICK)
+    text = f"48 stimuli; κ = {kappa:.2f} [{kappa.low:.2f}, {kappa.high:.2f}]."
+    assert said["a", "b", "edge"] == text == said["b", "a", "edge"]
+    assert said["a", "c", "edge"] == "No trials of these two on this set."
+    assert said["a", "a", "edge"] == "Choose two different observers."
+
+
+def test_kappa_of_several_conditions_is_their_mean_and_not_that_of_the_pool() -> None:
+    """Independent errors in an easy and in a hard condition: pooled, κ would be the difficulty's."""
+    rng = np.random.default_rng(2)
+    tables, kappas = [], []
+    for condition, accuracy in (("90", 0.95), ("180", 0.2)):
+        two = [made(o, rng.random(48) < accuracy, "rotation").assign(condition=condition) for o in "ab"]
+        tables += two
+        kappas.append(float(metrics.error_consistency(*two, None)))
+    a, b = (pd.concat(tables[k::2], ignore_index=True) for k in (0, 1))
+    assert metrics.error_consistency(a, b, None) > np.mean(kappas) + 0.3
+    assert shown(tables, {})[1]["a", "b", "rotation"].startswith(f"96 stimuli; κ = {np.mean(kappas):.2f} [")
