@@ -177,6 +177,25 @@ def counts(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["observer", "decision", "value", "n"])
 
 
+def beside(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, dict[str, Estimate]]:
+    """What a bias is to be read with: `cue accuracy` and `corrected for guessing` → observer → estimate.
+
+    People are the mean of each person's own. A correction that is undefined (no more answers by a cue than guessing gives) is
+    left out, and with it the mean of people of whom one has none.
+    """
+    found: dict[str, dict[str, Estimate]] = {"cue accuracy": {}, "corrected for guessing": {}}
+    for name, tables in seen.observers(by).items():
+        each = [metrics.shape_bias(t, None, QUICK) for t in tables]
+        for measure, values in (
+            ("cue accuracy", [e.cue_accuracy for e in each]),
+            ("corrected for guessing", [e.corrected for e in each]),
+        ):
+            value = values[0] if len(values) == 1 else metrics.mean_over_people(values)
+            if not math.isnan(value):
+                found[measure][name] = value
+    return found
+
+
 def people_on_record() -> pd.DataFrame:
     """The same frame for the ten people of the real cue-conflict set, from the table that ships with the package."""
     table = trials.human_reference("shape_bias")

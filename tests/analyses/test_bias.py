@@ -56,6 +56,31 @@ def test_each_noise_level_answers_for_itself(seen) -> None:  # type: ignore[no-u
     assert (table["n"] == N).all() and table["log_snr"].is_monotonic_decreasing
 
 
+def test_what_a_bias_is_read_with(world) -> None:  # type: ignore[no-untyped-def]
+    """Of every four stimuli one is answered by shape, one by texture and two otherwise: bias ½, of which guesses explain some."""
+    stimuli = world.stimuli("cue-conflict", N)
+    place = {name: i for i, name in enumerate(stimuli.table["name"])}
+
+    def mixed(row: dict, t: float) -> str:
+        others = [c for c in stimuli.categories if c not in (row["category"], row["texture"])]
+        return [row["category"], row["texture"], others[0], others[1]][place[row["name"]] % 4]
+
+    def blind(row: dict, t: float) -> str:
+        return next(c for c in stimuli.categories if c not in (row["category"], row["texture"]))
+
+    def mostly(row: dict, t: float) -> str:
+        return row["category"] if place[row["name"]] % 4 else mixed({**row, "name": stimuli.table["name"][2]}, t)
+
+    observers = {"mixed": scores(stimuli, mixed), "blind": scores(stimuli, blind), "mostly": scores(stimuli, mostly)}
+    found = bias.beside(bias.Seen(world, stimuli, observers))
+    assert {o: float(e) for o, e in found["cue accuracy"].items()} == {"mixed": 0.5, "blind": 0, "mostly": 0.75}
+    guessed = N / 4 / (len(stimuli.categories) - 2)  # what a cue gains where the other categories got a quarter
+    assert found["corrected for guessing"]["mixed"] == pytest.approx(0.5)
+    corrected = (N * 3 / 4 - guessed) / (N * 3 / 4 - 2 * guessed)
+    assert found["corrected for guessing"]["mostly"] == pytest.approx(corrected) and corrected > 1
+    assert "blind" not in found["corrected for guessing"]  # guessing explains all of it
+
+
 def test_a_falling_weighting_favours_low_noise(seen) -> None:  # type: ignore[no-untyped-def]
     table = bias.by_weighting(seen, ["turning"], ["exp(-7t)", "exp(-1t)", "uniform on 0.5-1"]).set_index("weighting")
     assert table.loc["exp(-7t)", "value"] == 0 and table.loc["uniform on 0.5-1", "value"] == 1
