@@ -257,7 +257,7 @@ class Page:
         note = "† reported by the paper" if any(n.origin == "reported" for n in self.numbers if n.name in names) else ""
         title = html.escape(". ".join(part for part in (caption, note) if part))
         return Html(
-            f'<div class="gencls-scroll"><table class="table gencls-table"><caption>{title}</caption>'
+            f'<div class="gencls-scroll"><table class="table gencls-table"><caption><span>{title}</span></caption>'
             f'<thead><tr><th scope="col">observer</th>{head}</tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table></div>",
             f"table of {', '.join(names)} for {', '.join(str(o) for o in observers)}",

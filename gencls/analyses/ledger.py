@@ -248,7 +248,7 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
     )
     return Html(
         '<div class="gencls-scroll"><table class="table gencls-table">'
-        f"<caption>The paper's claims in the world {html.escape(world)}. Reported: {html.escape(SOURCE)}</caption>"
+        f"<caption><span>The paper's claims in the world {html.escape(world)}. Reported: {html.escape(SOURCE)}</span></caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
         "table of the paper's claims: " + "; ".join(claim.says for claim in CLAIMS),
     )

@@ -125,6 +125,7 @@ def ood_curves(
     *,
     chance: float | None = 1 / 16,
     style: Styles | None = None,
+    xlabel: str = "condition",
     ylabel: str = "accuracy",
 ) -> np.ndarray:
     """Accuracy against the conditions of each stimulus set, as small multiples. Returns the array of Axes.
@@ -155,7 +156,7 @@ def ood_curves(
         dress(
             ax,
             title=which,
-            xlabel=LEVELS.get(which, "condition"),
+            xlabel=LEVELS.get(which, xlabel),
             ylabel=ylabel if not own or i % 4 == 0 else "",
         )
         if sum(map(len, ticks)) > 18:
