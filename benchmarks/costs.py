@@ -11,7 +11,7 @@ import json
 import math
 from pathlib import Path
 
-from gencls.analyses import drivers
+from gencls.analyses import drivers, reliability
 from gencls.book import EXECUTED, root_folder
 from gencls.likelihood import records
 from gencls.worlds import RECORDS, WORLDS
@@ -45,7 +45,15 @@ def main() -> None:
             stimuli += scores.sizes["stimulus"]
         if stimuli:
             rows.append({"what": f"record of {model}", "stimuli": stimuli, "evaluations": evaluations})
-    for row in drivers.costs(drivers.here([*drivers.GENERATIVE, drivers.CLASSIFIER])).to_dict("records"):
+    trained = [
+        *drivers.GENERATIVE,
+        drivers.CLASSIFIER,
+        *drivers.TELLINGS,
+        "shapes/ar",
+        *drivers.resnets(),
+        *reliability.unreliable(),
+    ]
+    for row in drivers.costs(drivers.here(dict.fromkeys(trained))).to_dict("records"):
         what = f"{row['observer']}: one training, and a seed's record of {sum(drivers.COUNTS.values())} stimuli"
         counted = {"stimuli": sum(drivers.COUNTS.values()), "evaluations": row["evaluations"]}
         rows.append({"what": what, "seconds": round(row["seconds"], 1)} | counted)
