@@ -96,6 +96,9 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Generative image models as classifiers, measured with human psychophysics."""
+    from gencls.downloads import mirror
+
+    mirror()  # a name that is misspelt is said at once, and not on every page as data that are not here
 
 
 @app.command(

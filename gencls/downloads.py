@@ -156,8 +156,11 @@ def cache_folder() -> Path:
 
 
 def mirror() -> str:
-    """What `GENCLS_MIRROR` names: a folder or an http(s) address; empty where it is not set."""
-    return os.environ.get("GENCLS_MIRROR", "").rstrip("/")
+    """What `GENCLS_MIRROR` names: a folder or an http(s) address; empty where it is not set. GenclsError where it is neither."""
+    where = os.environ.get("GENCLS_MIRROR", "").rstrip("/")
+    if where and not _is_address(where) and not Path(where).expanduser().is_dir():
+        raise GenclsError(f"GENCLS_MIRROR is {where}, which is no folder; correct it or unset it")
+    return where
 
 
 def _is_address(place: str) -> bool:
@@ -170,8 +173,6 @@ def find(wanted: str | Source) -> Path | None:
     where = mirror()
     if where and not _is_address(where):
         folder = Path(where).expanduser()
-        if not folder.is_dir():
-            raise GenclsError(f"GENCLS_MIRROR is {where}, which is no folder; correct it or unset it")
         if (folder / wanted.place).is_file():
             return _checked(wanted, folder / wanted.place)
     cached = cache_folder() / wanted.place

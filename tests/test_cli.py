@@ -185,7 +185,11 @@ def test_help_and_the_list_of_models_import_no_torch() -> None:
 def test_a_missing_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path / "nowhere"))
-    assert "which is no folder; correct it or unset it" in refused("data", "fetch", "texture-vs-shape")
+    for asked in (
+        ("data", "fetch", "texture-vs-shape"),
+        ("run", "shape_bias", "-p", "world=full", "--out", tmp_path / "out"),
+    ):
+        assert "which is no folder; correct it or unset it" in refused(*asked)
     (tmp_path / "nowhere").mkdir()
     said = refused("stimuli", "cue-conflict", "--world", "full", "--save", tmp_path / "out")
     assert "is missing" in said and "texture-vs-shape" in said
