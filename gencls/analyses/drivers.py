@@ -102,7 +102,7 @@ def expanded(kept: xr.Dataset) -> xr.Dataset:
     return kept.drop_vars(["difference", "mean"]).assign(error=error)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def on_record(model: str, what: str = "") -> xr.Dataset:
     """A model's scores on record (`what` "": at `PLAN`; "octaves": split by band at `BAND_PLAN`)."""
     path = FOLDER / record_name(model, what)
@@ -139,6 +139,7 @@ def of(scores: xr.Dataset, condition: str) -> xr.Dataset:
 # -- measures with intervals over seeds and stimuli -------------------------------------------------------------------
 
 
+@lru_cache
 def _draws(n: int) -> np.ndarray:
     """How often each of n stimuli is drawn: draws × n."""
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
