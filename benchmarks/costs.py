@@ -11,7 +11,7 @@ import json
 import math
 from pathlib import Path
 
-from gencls.analyses import drivers, reliability
+from gencls.analyses import drivers, octaves, reliability
 from gencls.book import EXECUTED, root_folder
 from gencls.likelihood import records
 from gencls.worlds import RECORDS, WORLDS
@@ -50,7 +50,7 @@ def main() -> None:
         drivers.CLASSIFIER,
         *drivers.TELLINGS,
         "shapes/ar",
-        *drivers.resnets(),
+        *octaves.resnets(),
         *reliability.unreliable(),
     ]
     for row in drivers.costs(drivers.here(dict.fromkeys(trained))).to_dict("records"):

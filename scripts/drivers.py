@@ -13,6 +13,8 @@ import pandas as pd
 
 import gencls
 from gencls.analyses import driver_scores, drivers
+from gencls.analyses import octaves as bands
+from gencls.analyses import probes as linear
 from gencls.likelihood import records
 from gencls.models.weights import places
 from gencls.models.zoo import weights_digest
@@ -26,14 +28,12 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
         folder = next(f for f in (*places(model), weights / model) if f.exists())
         start = time.monotonic()
         if probes:
-            train = shapes.painter.stimuli("cue-conflict", drivers.PROBE_TRAIN, "dev")
-            test = shapes.stimuli("cue-conflict", drivers.PROBE_TEST)
-            rows = pd.DataFrame(driver_scores.read_out(str(folder), train, test, drivers.PROBE_LEVELS)).assign(
-                model=model
-            )
-            old = pd.read_csv(drivers.PROBES) if drivers.PROBES.exists() else rows[:0]
+            train = shapes.painter.stimuli("cue-conflict", linear.TRAIN, "dev")
+            test = shapes.stimuli("cue-conflict", linear.TEST)
+            rows = pd.DataFrame(driver_scores.read_out(str(folder), train, test, linear.LEVELS)).assign(model=model)
+            old = pd.read_csv(linear.FILE) if linear.FILE.exists() else rows[:0]
             both = pd.concat([old[old["model"] != model], rows]) if len(old) else rows
-            both.to_csv(drivers.PROBES, index=False, float_format="%.6g")
+            both.to_csv(linear.FILE, index=False, float_format="%.6g")
         elif prompts:
             some = drivers.stimuli(shapes, drivers.PROMPT_COUNTS)
             for template in drivers.TEMPLATES:
@@ -47,7 +47,7 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
                 )
         elif octaves:
             _write(
-                drivers.compact(driver_scores.octaves(str(folder), stimuli, drivers.BAND_PLAN)),
+                drivers.compact(driver_scores.octaves(str(folder), stimuli, bands.BAND_PLAN)),
                 model,
                 folder,
                 "octaves",

@@ -178,7 +178,7 @@ def read_out(
     A layer is read `place by place` (what is where) and `averaged` over places (what there is, wherever it is). Shape and texture
     vary independently in both sets, which share no stimulus.
     """
-    from gencls.analyses.drivers import CUES, probe
+    from gencls.analyses.probes import CUES, probe
 
     rows: list[dict[str, object]] = []
     pairs = zip(features(model, train, levels, seed), features(model, test, levels, seed), strict=True)

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,9 @@ from gencls import figures, trials
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
-from gencls.likelihood.weightings import Weighting, answers, exponential, weighted, weighting
+from gencls.likelihood.weightings import Weighting, answers, exponential, weighting
 from gencls.metrics import Estimate
-from gencls.stimuli.sets import StimulusSet, spread
+from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import RECORDS, SEEDS, World
 
 FOLDER = RECORDS / "shapes" / "drivers"
@@ -38,14 +37,11 @@ TELLINGS = ("drivers/index", "drivers/cosine-x0", "drivers/sentences")
 #: A diffusion model and a causal transformer on tokens, of the same captions.
 FAMILIES = ("shapes/pixel", "shapes/ar")
 RESNET = "drivers/resnet"
-#: Cycles an image below which the photos of a ResNet, or the octaves of a denoising error, are looked at.
-CUTOFFS = (2, 4, 8, 16)
 #: What the errors of every model are weighted by in turn.
 WEIGHTINGS = ("uniform", "snr", "1+snr", "exp(-7t)")
 #: Stimuli of each set on record, and the noise levels.
 COUNTS = {"photos": 48, "cue-conflict": 240}
 PLAN = Exhaustive(timesteps=10)
-BAND_PLAN = Exhaustive(timesteps=8)
 #: The prompts of the question whether the wording matters; `a(n)` is the article that agrees. The words sketch and outline, and
 #: the article before the bare name, were in no caption of the training.
 TEMPLATES = (
@@ -62,9 +58,6 @@ TEMPLATES = (
 )
 PROMPT_COUNTS = {"photos": 32, "cue-conflict": 64}
 PROMPT_PLAN = Exhaustive(timesteps=6)
-#: Cue-conflict stimuli that probes are trained and tested on, and the noise levels.
-PROBE_TRAIN, PROBE_TEST = 640, 240
-PROBE_LEVELS = (0.0, 0.1, 0.3, 0.5, 0.7)
 _DRAWS = 1000
 
 
@@ -104,7 +97,7 @@ def expanded(kept: xr.Dataset) -> xr.Dataset:
 
 @lru_cache(maxsize=256)
 def on_record(model: str, what: str = "") -> xr.Dataset:
-    """A model's scores on record (`what` "": at `PLAN`; "octaves": split by band at `BAND_PLAN`)."""
+    """A model's scores on record (`what` "": at `PLAN`; "octaves": split by band, see `gencls.analyses.octaves`)."""
     path = FOLDER / record_name(model, what)
     if not path.exists():
         raise GenclsError(
@@ -166,7 +159,7 @@ def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "
     times = _draws(a.shape[1])
     resampled = _share(times @ a.T, times @ b.T)[:, np.isfinite(values)]
     spread = float(np.nanvar(np.nanmean(np.where(np.isfinite(resampled), resampled, np.nan), 1)))
-    half = _half(spread, a.shape[1], [points])
+    half = half_width(spread, a.shape[1], [points])
     low, high = points.mean() - half, points.mean() + half
     if unit and half == 0 and points[0] in (0, 1):  # all right or all wrong: Wilson's end, as of one seed's stimuli
         inside = float(b.sum(1).min()) / (float(b.sum(1).min()) + 1.96**2)
@@ -177,7 +170,7 @@ def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "
     return Estimate(points.mean(), low, high, int(b.sum()), name, method, points=points.tolist())
 
 
-def _half(stimuli_variance: float, n: int, groups: Sequence[np.ndarray]) -> float:
+def half_width(stimuli_variance: float, n: int, groups: Sequence[np.ndarray]) -> float:
     """Half a 95% interval: variance over stimuli plus s²/k of each group of seeds, at Satterthwaite's degrees of freedom."""
     parts = [(stimuli_variance, n - 1)]
     parts += [(float(np.var(g, ddof=1)) / len(g), len(g) - 1) for g in groups if len(g) > 1]
@@ -243,7 +236,7 @@ def contrast(groups: Sequence[Sequence[Followed]], signs: Sequence[int]) -> Esti
         draws.append(np.nanmean(_share(times @ hits.T, times @ whole.T), 1))
     value = float(sum(sign * np.nanmean(v) for sign, v in zip(signs, values, strict=True)))
     resampled = sum(sign * d for sign, d in zip(signs, draws, strict=True))
-    half = _half(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
+    half = half_width(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
     return Estimate(
         value, value - half, value + half, times.shape[1], "difference of shape bias", "over seeds and stimuli"
     )
@@ -301,7 +294,7 @@ def paired(
     a, b, c, d = (times @ x.T for x in arrays)
     draws = np.nanmean(_share(a, b) - _share(c, d), 1)
     kept = points[np.isfinite(points)]
-    half = _half(float(np.nanvar(draws)), times.shape[1], [kept])
+    half = half_width(float(np.nanvar(draws)), times.shape[1], [kept])
     value = float(kept.mean()) if len(kept) else math.nan
     return Estimate(value, value - half, value + half, times.shape[1], "difference", "over seeds and stimuli")
 
@@ -309,7 +302,7 @@ def paired(
 def costs(models: Sequence[str]) -> pd.DataFrame:
     """What training and records took: `observer, seeds, seconds, presentations, accuracy, evaluations`, means over seeds.
 
-    `accuracy`: on 128 or 256 photos like those of its training, of the split that was looked at in choosing the steps.
+    `accuracy`: on 128 or 256 photos like those of its training, of the split that was looked at in choosing the steps; NaN where a training kept none.
     """
     rows = []
     for model in models:
@@ -421,140 +414,6 @@ def explored(models: Sequence[str], k: float, measures: Sequence[str] = ()) -> p
     return figures.points(found, ["observer", "measure"], k=k)
 
 
-# -- octaves ----------------------------------------------------------------------------------------------------------
-
-
-def check_octaves(world: World, model: str, n: int) -> int:
-    """Split `n` stimuli afresh and compare them with the record, bound by the weights; how many were compared.
-
-    0 where the weights are not here. GenclsError where the record is not of these weights.
-    """
-    from gencls.likelihood.scoring import TOLERANCE
-    from gencls.models import zoo
-
-    if n < 1 or not zoo.is_here(model):
-        return 0
-    from gencls.analyses.driver_scores import octaves
-
-    old, shown = on_record(model, "octaves"), stimuli(world)
-    rows = spread(len(shown), n)
-    fresh = octaves(model, shown[rows], BAND_PLAN)["error"].values
-    kept = old["error"].isel(stimulus=rows).values
-    apart = float((np.abs(fresh - kept) / (np.abs(kept) + 1e-3 * np.abs(kept).max())).max())
-    if not apart < TOLERANCE:
-        raise GenclsError(
-            f"{model}: {len(rows)} stimuli split into octaves afresh differ from the record by up to {apart:.1e} relative; "
-            f"make it again with `python scripts/drivers.py --octaves {model}`"
-        )
-    return len(rows)
-
-
-def band_levels(model: str, what: str = "shape bias") -> pd.DataFrame:
-    """A measure where one octave of one noise level alone decides: `observer` (the octave), `t, log_snr, value, low, high, n`.
-
-    The rows of the observer `all` are those of the whole error.
-    """
-    each = seeds(model, "octaves")
-    rows = []
-    for band in ["all", *each[0]["band"].values.tolist()]:
-        cut = [s.sum("band") if band == "all" else s.sel(band=band, drop=True) for s in each]
-        cut = [c.assign_coords(s.coords).drop_vars("band", errors="ignore") for c, s in zip(cut, each, strict=True)]
-        for i, (t, log_snr) in enumerate(zip(cut[0]["t"].values, cut[0]["log_snr"].values, strict=True)):
-            found = MEASURES[what]([c.isel(t=[i]) for c in cut], "uniform")
-            rows.append(figures.points({str(band): found}, t=float(t), log_snr=float(log_snr)))
-    return pd.concat(rows, ignore_index=True)
-
-
-def band_bias(model: str, weightings: Sequence[str], what: str = "shape bias") -> dict[tuple[str, str], Estimate]:
-    """(octave, weighting) → a measure where that octave alone decides, at all noise levels; `all` is the whole error."""
-    each = seeds(model, "octaves")
-    found = {}
-    for band in ["all", *each[0]["band"].values.tolist()]:
-        for by in weightings:
-            found[str(band), by] = MEASURES[what]([_one_band(s, str(band)) for s in each], by)
-    return found
-
-
-def _one_band(scores: xr.Dataset, band: str) -> xr.Dataset:
-    error = scores["error"].sum("band") if band == "all" else scores["error"].sel(band=band, drop=True)
-    return scores.drop_vars(["error", "band"]).assign(error=error)
-
-
-def whole(model: str) -> list[xr.Dataset]:
-    """The scores of a model's training seeds; where they are split into octaves, their sum."""
-    return [_one_band(s, "all") for s in seeds(model, "octaves")] if here([model], "octaves") else seeds(model)
-
-
-def low_passed(model: str, by: str | Weighting) -> pd.DataFrame:
-    """Shape bias and accuracy without high frequencies, `set` (the measure), `observer, condition` (cycles an image), `value, low, high, n`.
-
-    Of the diffusion model the octaves of the error below the cutoff decide; a ResNet was trained on photos that were low-passed there, and is shown
-    stimuli that were low-passed alike.
-    """
-    found = {}
-    for cut in (*CUTOFFS, None):
-        split = [_below(s, cut) for s in seeds(model, "octaves")]
-        net = RESNET if cut is None else f"{RESNET}-below-{cut}"
-        for what in ("shape bias", "accuracy"):
-            at = "all" if cut is None else f"below {cut}"
-            found[what, f"{model}, octaves", at] = MEASURES[what](split, by)
-            if here([net]):
-                found[what, f"{RESNET}, trained on these", at] = MEASURES[what](seeds(net), by)
-    return figures.points(found, ["set", "observer", "condition"])
-
-
-def low_pass_gap(model: str, by: str | Weighting) -> dict[str, Estimate]:
-    """Cutoff → how much more the octaves of a diffusion model below it go by shape than the ResNet that was trained on them."""
-    found = {}
-    for cut in (*CUTOFFS, None):
-        net = RESNET if cut is None else f"{RESNET}-below-{cut}"
-        if here([net]):
-            octaves = [_below(s, cut) for s in seeds(model, "octaves")]
-            found["all" if cut is None else f"below {cut}"] = difference(octaves, seeds(net), by)
-    return found
-
-
-def gap_verdict(found: Mapping[str, Estimate]) -> str:
-    """What the intervals of `low_pass_gap` say, in Markdown."""
-    kinds: dict[str, list[str]] = {"more by shape than": [], "less by shape than": [], "like": []}
-    for cut, e in found.items():
-        kinds[sentence(e, *kinds)].append(cut)
-    return "The generative model goes " + "; ".join(
-        f"{kind} the ResNet: {', '.join(cuts)}" for kind, cuts in kinds.items() if cuts
-    ) + " (cycles an image; as far as the intervals tell)."  # fmt: skip
-
-
-def resnets() -> list[str]:
-    """The small ResNet, and those of low-passed photos."""
-    return [RESNET, *(f"{RESNET}-below-{cut}" for cut in CUTOFFS)]
-
-
-def _below(scores: xr.Dataset, cut: float | None) -> xr.Dataset:
-    """The part of an error that lies below a cutoff at which an octave begins."""
-    kept = scores["error"].isel(band=slice(None if cut is None else 1 + CUTOFFS.index(int(cut))))
-    return scores.drop_vars(["error", "band"]).assign(error=kept.sum("band"))
-
-
-def margins(model: str, by: str | Weighting) -> dict[str, Estimate]:
-    """Octave → its part of the margin between the two readings, in percent of the mean size of the whole margin.
-
-    The margin is the weighted error under the texture's category less that under the shape's: above 0 speaks for shape. The
-    octaves' parts sum to the whole (`all`), because their errors do.
-    """
-    each = [of(s, "cue-conflict") for s in seeds(model, "octaves")]
-    parts = {b: [_margin(_one_band(s, b), by) for s in each] for b in ["all", *map(str, each[0]["band"].values)]}
-    units = [np.full_like(whole, np.abs(whole).mean() / 100) for whole in parts["all"]]
-    return {band: ratio(values, units, "margin", unit=False) for band, values in parts.items()}
-
-
-def _margin(scores: xr.Dataset, by: str | Weighting) -> np.ndarray:
-    values = weighted(scores, by).values
-    names = [str(c) for c in scores["class"].values]
-    at = [[names.index(c) for c in scores[k].values.tolist()] for k in ("category", "texture")]
-    rows = np.arange(len(values))
-    return values[rows, at[1]] - values[rows, at[0]]
-
-
 # -- prompts ----------------------------------------------------------------------------------------------------------
 
 
@@ -566,87 +425,6 @@ def by_prompt(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, dict[st
             each = [on_record(model, f"prompt{i}")]
             found[template] = {name: measure(each, by) for name, measure in MEASURES.items()}
     return found
-
-
-# -- linear probes ----------------------------------------------------------------------------------------------------
-
-CUES = ("category", "texture")
-_PENALTIES = np.logspace(-4, 1, 6)
-
-
-def probe(train: np.ndarray, labels: Sequence[np.ndarray], test: np.ndarray) -> list[np.ndarray]:
-    """Labels for the rows of `test`, read out linearly, for each kind of label: ridge regression on one-hot labels.
-
-    train: n×d, test: m×d, labels: n of each kind. The penalty, relative to the mean size of a row, is the one of least
-    leave-one-out error on `train`.
-    """
-    centre = train.mean(0)
-    a, b = (train - centre).astype(np.float64), (test - centre).astype(np.float64)
-    gram = a @ a.T
-    scale = np.trace(gram) / len(a) or 1.0
-    sizes, vectors = np.linalg.eigh(gram / scale)
-    found = []
-    for each in labels:
-        kinds = np.unique(each)
-        targets = (each[:, None] == kinds) - (each[:, None] == kinds).mean(0)
-        turned = vectors.T @ targets
-        best, kept = math.inf, targets
-        for penalty in _PENALTIES:
-            inverse = 1 / (np.maximum(sizes, 0) + penalty)
-            solution = vectors @ (inverse[:, None] * turned)
-            loss = float(np.square(solution / (vectors**2 @ inverse)[:, None]).sum())
-            if loss < best:
-                best, kept = loss, solution
-        found.append(kinds[(b @ a.T / scale @ kept).argmax(1)])
-    return found
-
-
-PROBES = FOLDER / "probes.csv"
-
-
-def probes(models: Sequence[str]) -> pd.DataFrame:
-    """What a linear reading finds: `model, layer, t, reading, cue, value, low, high, n`, means over the training seeds on record."""
-    known = pd.read_csv(PROBES)
-    known["family"] = known["model"].str.partition("@")[0]
-    rows = []
-    for (family, layer, t, reading, cue), part in known[known["family"].isin(models)].groupby(
-        ["family", "layer", "t", "reading", "cue"], sort=False
-    ):
-        values, n = part["value"].to_numpy(), int(part["n"].iloc[0])
-        mean = float(values.mean())
-        half = _half(mean * (1 - mean) / n, n, [values])
-        ends = {"low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": n * len(values)}
-        row = {"model": family, "layer": layer, "t": t, "reading": reading, "cue": cue, "value": mean}
-        rows.append(row | ends)
-    return pd.DataFrame(rows)
-
-
-def probe_curves(read: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `figures.ood_curves` out of `probes`: a panel a model and cue, a line a layer, the better of the two readings."""
-    best = read.loc[read.groupby(["model", "layer", "t", "cue"], sort=False)["value"].idxmax()]
-    cue = best["cue"].map({"category": "shape", "texture": "texture"})
-    found = best.assign(set=best["model"] + ", " + cue, observer=best["layer"], condition=best["t"].map("{:g}".format))
-    return found.sort_values(["model", "cue", "layer", "t"]).reset_index(drop=True)
-
-
-def best_probes(curves: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """(model, `shape` or `texture`) → the row of its best layer and noise level, the input left out."""
-    rows = curves[curves["layer"] != "pixels"]
-    top = rows.loc[rows.groupby(["model", "cue"], sort=False)["value"].idxmax()]
-    return {
-        (str(r["model"]), "shape" if r["cue"] == "category" else "texture"): {str(k): v for k, v in r.items()}
-        for r in top.to_dict("records")
-    }
-
-
-def readable(model: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """(layer, `shape` or `texture`) → what a linear probe finds there without noise, by the better of the two readings."""
-    rows = probe_curves(probes([model]))
-    names = {"category": "shape", "texture": "texture"}
-    return {
-        (str(r["layer"]), names[str(r["cue"])]): {str(k): v for k, v in r.items()}
-        for r in rows[rows["t"] == 0].to_dict("records")
-    }
 
 
 # -- the naive method -------------------------------------------------------------------------------------------------

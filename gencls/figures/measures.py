@@ -134,6 +134,7 @@ def ood_curves(
         frame's order, evenly spaced. Rows with a non-empty `person` are single people: points, their range a
         band, their mean the line (unless rows without `person` give it).
     chance : the accuracy of guessing, a dotted line; None for none
+    xlabel : what the conditions of a set are that has no levels of a manipulation
     """
     name = "ood_curves"
     frame = checked(frame, name, ["set", "observer", "condition", "value"])

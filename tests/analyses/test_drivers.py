@@ -13,7 +13,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gencls.analyses import driver_scores, drivers, reliability
+from gencls.analyses import driver_scores, drivers, octaves, probes, reliability
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.weightings import answers
@@ -112,7 +112,7 @@ def test_margins_of_the_octaves_sum_to_the_margin(monkeypatch: pytest.MonkeyPatc
     parts = [scores(rng.standard_normal((20, 4, 2))) for _ in range(3)]
     split = xr.concat([p["error"] for p in parts], pd.Index(list("xyz"), name="band")).transpose(..., "band")
     monkeypatch.setattr(drivers, "seeds", lambda *_: [parts[0].drop_vars("error").assign(error=split)])
-    found = drivers.margins("toy", "uniform")
+    found = octaves.margins("toy", "uniform")
     assert sum(found[b].value for b in "xyz") == pytest.approx(found["all"].value)
     assert found["all"].low < found["all"].value < found["all"].high
 
@@ -122,9 +122,9 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
     labels = np.tile(np.array(list("abcd")), 60)
     signal = (labels[:, None] == np.array(list("abcd"))).astype(float)
     x = np.concatenate([signal + 0.3 * rng.standard_normal(signal.shape), rng.standard_normal((240, 30))], 1)
-    assert (drivers.probe(x[:160], [labels[:160]], x[160:])[0] == labels[160:]).mean() > 0.8
+    assert (probes.probe(x[:160], [labels[:160]], x[160:])[0] == labels[160:]).mean() > 0.8
     noise = rng.standard_normal((240, 300))
-    assert (drivers.probe(noise[:160], [labels[:160]], noise[160:])[0] == labels[160:]).mean() < 0.5
+    assert (probes.probe(noise[:160], [labels[:160]], noise[160:])[0] == labels[160:]).mean() < 0.5
 
 
 def test_the_naive_method_takes_the_nearest_image() -> None:
@@ -245,19 +245,25 @@ def test_octaves_below_a_cutoff_are_those_below_it_and_stand_beside_the_resnet_o
     split = xr.concat(errors, pd.Index(list(driver_scores.BANDS), name="band")).transpose(..., "band")
     shelf("toy", parts[0].drop_vars("error").assign(error=split), what="octaves")
     shelf("drivers/resnet-below-4", both(by_decisions(20, 80, 0)))
-    rows = drivers.low_passed("toy", "uniform")
-    octaves = rows[(rows["set"] == "shape bias") & (rows["observer"] == "toy, octaves")]
-    assert dict(zip(octaves["condition"], octaves["value"], strict=True)) == {
+    rows = octaves.low_passed("toy", "uniform")
+    alone = rows[(rows["set"] == "shape bias") & (rows["observer"] == "toy, octaves")]
+    assert dict(zip(alone["condition"], alone["value"], strict=True)) == {
         "below 2": 1, "below 4": 1, "below 8": 0, "below 16": 0, "all": 0,
     }  # fmt: skip
     net = rows[rows["observer"] == "drivers/resnet, trained on these"]
     assert net[net["set"] == "shape bias"][["condition", "value"]].to_numpy().tolist() == [["below 4", 0.2]]
-    gap = drivers.low_pass_gap("toy", "uniform")
+    gap = octaves.low_pass_gap("toy", "uniform")
     assert list(gap) == ["below 4"] and gap["below 4"].value == pytest.approx(0.8)
-    assert "more by shape than the ResNet: below 4" in drivers.gap_verdict(gap)
-    assert drivers.whole("toy")[0]["error"].equals(split.sum("band")) or np.allclose(
-        drivers.whole("toy")[0]["error"], split.sum("band"), atol=1e-2
-    )
+    assert "more by shape than the ResNet: below 4" in octaves.gap_verdict(gap)
+    assert np.allclose(octaves.whole("toy")[0]["error"], split.sum("band"), atol=1e-2)
+
+
+def test_what_the_chapter_names_has_a_recipe_and_the_cutoffs_are_where_octaves_meet() -> None:
+    from gencls.training.recipes import LOW_PASSES, RECIPES
+
+    named = [*drivers.GENERATIVE, drivers.CLASSIFIER, *drivers.TELLINGS, *drivers.FAMILIES]
+    assert {*named, *octaves.resnets(), *reliability.unreliable()} <= set(RECIPES)
+    assert octaves.CUTOFFS == LOW_PASSES == driver_scores.EDGES[1:-1]
 
 
 def test_a_likelihood_is_kept_as_the_sum_over_its_tokens() -> None:
