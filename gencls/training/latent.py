@@ -35,7 +35,7 @@ def latent_pipeline(
     torch.manual_seed(seed)
     words = tokenizer(texts)
     vae = AutoencoderKL(
-        latent_channels=channels, block_out_channels=(width // 8, width // 4, width // 2, 3 * width // 4), norm_num_groups=8,
+        latent_channels=channels, block_out_channels=(width // 6, width // 3, 2 * width // 3, 2 * width // 3), norm_num_groups=8,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1,
         sample_size=side, mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False,
     )  # fmt: skip
@@ -43,18 +43,18 @@ def latent_pipeline(
     nn.init.constant_(vae.encoder.conv_out.bias[channels:], -6.0)
     text = CLIPTextConfig(
         vocab_size=len(words), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-        num_attention_heads=width // 64, max_position_embeddings=16, pad_token_id=words.pad_token_id,
+        num_attention_heads=2, max_position_embeddings=16, pad_token_id=words.pad_token_id,
         bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
     )  # fmt: skip
     encoder = CLIPTextModel(text)
     nn.init.normal_(encoder.get_input_embeddings().weight, std=0.5)  # as in `gencls.training.pixel.pipeline`
-    heads = (width // 32, 3 * width // 64)  # diffusers names their number attention_head_dim
     unet = UNet2DConditionModel(
         sample_size=side // 8, in_channels=channels, out_channels=channels, layers_per_block=1,
-        block_out_channels=(width, 3 * width // 2), down_block_types=("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2, cross_attention_dim=width, attention_head_dim=heads,
+        block_out_channels=(width, 7 * width // 6), norm_num_groups=8, down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2, cross_attention_dim=width,
+        attention_head_dim=(6, 7),  # as diffusers names the number of heads
         use_linear_projection=True, resnet_time_scale_shift="scale_shift", time_embedding_dim=2 * width,
-        addition_embed_type="text", addition_embed_type_num_heads=width // 64,
+        addition_embed_type="text", addition_embed_type_num_heads=2,
     )  # fmt: skip
     noise = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",

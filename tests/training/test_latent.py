@@ -21,7 +21,7 @@ from gencls.training.data import Photographs
 from gencls.training.latent import latent_pipeline, train_latent
 from gencls.training.recipes import RECIPES, train
 
-SIDE, WIDTH, STEPS, BATCH = 32, 64, 3, 4
+SIDE, WIDTH, STEPS, BATCH = 32, 48, 3, 4
 
 
 class Few(Photographs):
