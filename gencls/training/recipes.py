@@ -132,7 +132,7 @@ RECIPES: dict[str, Recipe] = {
     **{f"drivers/resnet-below-{below}": replace(_SMALL, world=ShapesWorld(low_pass=below)) for below in LOW_PASSES},
     "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
     "natural/pixel": _PHOTOGRAPHS,
-    "natural/latent": Recipe("latent", 12_000, 64, world=TinyImageNet(), width=96, first=5000, most=6.0),
+    "natural/latent": Recipe("latent", 10_000, 64, world=TinyImageNet(), width=96, first=4000, most=6.0),
     "natural/resnet": _CLASSIFIER,
     "natural/resnet-noise": replace(_CLASSIFIER, noise=(0.0, 1.0)),
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32),
