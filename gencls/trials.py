@@ -344,10 +344,17 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
         raise GenclsError(f"{path}: {error}") from error
 
 
-def human_reference(name: Literal["accuracy", "shape_bias", "error_consistency"]) -> pd.DataFrame:
+#: The tables of people's figures that ship.
+_REFERENCES = ("accuracy", "accuracy_of_sets", "shape_bias", "error_consistency")
+
+
+def human_reference(
+    name: Literal["accuracy", "accuracy_of_sets", "shape_bias", "error_consistency"],
+) -> pd.DataFrame:
     """People's figures on the 17 sets, shipped, so that they are here without the trials behind them.
 
     `accuracy` : `set, condition, subj, n, correct, accuracy`
+    `accuracy_of_sets` : `set, n, correct, accuracy, standard_error` over images, all people and the kept conditions pooled
     `shape_bias` : `subj, category` (the shape's; `all` for all of them), `shape, texture, n, shape_bias`,
     on the 1,200 cue-conflict stimuli whose cues differ
     `error_consistency` : `set, condition, subj_a, subj_b, n, observed, expected, kappa`, each pair of people
@@ -355,6 +362,6 @@ def human_reference(name: Literal["accuracy", "shape_bias", "error_consistency"]
     Computed by `scripts/human_reference.py` with the definitions of Geirhos et al. (2019, 2020, 2021).
     """
     path = Path(__file__).parent / "data" / f"human_{name}.csv"
-    if name not in ("accuracy", "shape_bias", "error_consistency"):
-        raise GenclsError(f"no human reference is called '{name}'; there are accuracy, shape_bias, error_consistency")
+    if name not in _REFERENCES:
+        raise GenclsError(f"no human reference is called '{name}'; there are {', '.join(_REFERENCES)}")
     return pd.read_csv(path, dtype={"condition": str})

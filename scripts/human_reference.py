@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gencls.metrics.benchmark import LEFT_OUT
 from gencls.trials import CONDITIONS, SETS, load
 
 DATA = Path(__file__).resolve().parent.parent / "gencls" / "data"
@@ -24,6 +25,26 @@ def accuracy(trials: pd.DataFrame) -> pd.DataFrame:
     right = trials.assign(correct=trials["object_response"] == trials["category"])
     table = right.groupby(["set", "condition", "subj"], sort=False)["correct"].agg(n="size", correct="sum")
     return table.assign(accuracy=table["correct"] / table["n"]).reset_index()
+
+
+def accuracy_of_sets(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of right answers by set, the trials of the kept conditions pooled, and its standard error over images.
+
+    A photograph that comes back under several levels or to several people is one image, with all of its trials: with h of n right a
+    share p̂ = Σh/Σn has the standard error √Σ(h − p̂·n)² / Σn (Cochran 1977, ratio estimator).
+    """
+    left_out = [c in LEFT_OUT.get(s, ()) for s, c in zip(trials["set"], trials["condition"], strict=True)]
+    kept = trials[~np.array(left_out)]
+    ends = [f"-{s}-{c}" for s, c in zip(kept["set"], kept["condition"], strict=True)]
+    images = [name.removesuffix(end) for name, end in zip(kept["stimulus"], ends, strict=True)]
+    right = kept.assign(image=images, correct=kept["object_response"] == kept["category"])
+    rows = []
+    for name, of_set in right.groupby("set", sort=False):
+        of_image = of_set.groupby("image")["correct"].agg(["sum", "size"])
+        n, share = int(of_image["size"].sum()), of_image["sum"].sum() / of_image["size"].sum()
+        error = np.sqrt(((of_image["sum"] - share * of_image["size"]) ** 2).sum()) / n
+        rows.append((name, n, int(of_image["sum"].sum()), share, error))
+    return pd.DataFrame(rows, columns=["set", "n", "correct", "accuracy", "standard_error"])
 
 
 def shape_bias(trials: pd.DataFrame) -> pd.DataFrame:
@@ -60,13 +81,14 @@ def error_consistency(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def tables() -> dict[str, pd.DataFrame]:
-    """The three tables, sets and conditions in the benchmark's order."""
+    """The four tables, sets and conditions in the benchmark's order."""
     trials = pd.concat([load(name) for name in SETS], ignore_index=True)
     order = {(name, c): (i, j) for i, name in enumerate(SETS) for j, c in enumerate(CONDITIONS[name])}
     keys = [(*order[s, c], subj) for s, c, subj in zip(trials["set"], trials["condition"], trials["subj"], strict=True)]
     trials = trials.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
     return {
         "accuracy": accuracy(trials),
+        "accuracy_of_sets": accuracy_of_sets(trials),
         "shape_bias": shape_bias(trials[trials["set"] == "cue-conflict"]),
         "error_consistency": error_consistency(trials),
     }

@@ -151,7 +151,7 @@ def test_a_caller_cannot_change_what_others_load(mirror: Path) -> None:
 def test_the_shipped_figures_are_those_of_the_script(mirror: Path, tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "scripts" / "human_reference.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
-    for name in ("accuracy", "shape_bias", "error_consistency"):
+    for name in ("accuracy", "accuracy_of_sets", "shape_bias", "error_consistency"):
         fresh = pd.read_csv(tmp_path / f"human_{name}.csv", dtype={"condition": str})
         pd.testing.assert_frame_equal(human_reference(name), fresh, rtol=1e-14)  # type: ignore[arg-type]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gencls import metrics
+from gencls import metrics, trials
 from gencls.analyses import agreement, noise, robustness
 from gencls.errors import GenclsError
 from gencls.worlds import open_world
@@ -117,7 +118,20 @@ def test_people_on_record_agree_with_their_own_table() -> None:
     sets = list(robustness.PARAMETRIC)
     people = robustness.people_on_record(sets)
     assert set(people["set"]) == set(sets)
-    assert 0.5 < robustness.ood_people_on_record(sets) < 1
+    overall = robustness.ood_people_on_record(sets)
+    by_set = metrics.kept(trials.human_reference("accuracy").query("set in @sets")).groupby("set")[["correct", "n"]]
+    pooled = by_set.sum()
+    assert overall.value == pytest.approx((pooled["correct"] / pooled["n"]).mean(), abs=1e-12)
+    assert overall.n == pooled["n"].sum()
+
+
+def test_peoples_overall_interval_on_record_is_the_bootstraps(mirror: Path) -> None:
+    sets = ["edge", "rotation", "cue-conflict"]
+    table = pd.concat([trials.load(name) for name in sets], ignore_index=True)
+    drawn = robustness.ood_accuracy(robustness.together(table))["people"]
+    shipped = robustness.ood_people_on_record(sets)
+    assert (shipped.value, shipped.n) == (pytest.approx(drawn.value, abs=1e-12), drawn.n)
+    assert shipped.low == pytest.approx(drawn.low, abs=2e-3) and shipped.high == pytest.approx(drawn.high, abs=2e-3)
 
 
 @pytest.mark.parametrize("values", [(-0.1, 1, 1), (0.5, 0.2, 1), (0, 1, 1.5)])
