@@ -269,7 +269,7 @@ class Natural(World):
     models = (
         *("natural/pixel", "natural/latent", "natural/ar"),
         *("natural/denoising-classifier", "natural/clip"),
-        *("natural/resnet", "natural/resnet-noise", "natural/vit"),
+        *("natural/resnet", "natural/resnet-noise", "natural/vit", "natural/tokens"),
         *("natural/pixel32", "natural/resnet32"),
     )
 

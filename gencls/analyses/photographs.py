@@ -38,12 +38,14 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
-#: What differs in one thing above all: latents or tokens in the place of pixels, captions in the place of labels before one and the same
-#: tower, and convolutions in the place of patches before the same labels.
+#: What differs in one thing above all: latents or tokens in the place of pixels; writing the same tokens or naming what they show; naming it
+#: from tokens or from pixels; captions in the place of labels before one and the same tower; convolutions in the place of patches before the same labels.
 KINDRED = (
     ("natural/latent", "natural/pixel"),
     ("natural/ar", "natural/pixel"),
     ("natural/ar", "natural/latent"),
+    ("natural/ar", "natural/tokens"),
+    ("natural/tokens", "natural/vit"),
     ("natural/clip", "natural/vit"),
     ("natural/resnet", "natural/vit"),
 )
@@ -74,9 +76,8 @@ def differences(
     pairs : others than these, as far as both of a pair answered
     Returns `observer, value, low, high, n, origin, p, p_holm`, `observer` naming both.
     """
-    kinds = families(seen)
     asked = pairs or list(itertools.product(GENERATIVE, [*DISCRIMINATIVE, *BETWEEN]))
-    trials = {m: seen.trials(m, by) for models in kinds.values() for m in models}
+    trials = {m: seen.trials(m, by) for m in dict.fromkeys(m for pair in asked for m in pair) if m in seen.scored}
     found = {
         f"{a} − {b}": metrics.compare_shape_bias(trials[a], trials[b]) for a, b in asked if a in trials and b in trials
     }

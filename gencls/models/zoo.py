@@ -57,6 +57,7 @@ ENTRIES = (
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
+    Entry("natural/tokens", "discriminative", "a transformer that classifies natural/ar's image tokens", "natural"),
     Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
     Entry(
         "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,10 @@ from torch.nn import functional as F
 from transformers import BitConfig, BitForImageClassification, ViTConfig, ViTForImageClassification
 
 from gencls.models.discriminative import magnified
+from gencls.models.tokens import pictured
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.data import Pool
+from gencls.training.autoregressive import CODES, GRID, codes_of
+from gencls.training.data import Labelled, Photographs, Photos
 from gencls.training.loop import Snapshots, compiled, fit
 
 #: While they learn, transformers write their attention out: on 64 patches its backward pass is faster than the fused kernel's.
@@ -47,11 +50,12 @@ def resnet(
 
 
 def vit(
-    seed: int, width: int, depth: int, patch_size: int, side: int, labels: Sequence[str]
+    seed: int, width: int, depth: int, patch_size: int, side: int, labels: Sequence[str], channels: int = 3
 ) -> ViTForImageClassification:
     """The untrained vision transformer, its weights a function of the seed. Its settings are those of `tower`."""
     torch.manual_seed(seed)
-    config = ViTConfig(**tower(width, depth, patch_size, side), **_named(labels), attn_implementation=ATTENTION)
+    sizes = tower(width, depth, patch_size, side) | {"num_channels": channels}
+    config = ViTConfig(**sizes, **_named(labels), attn_implementation=ATTENTION)
     return ViTForImageClassification(config)
 
 
@@ -64,6 +68,19 @@ def tower(width: int, depth: int, patch_size: int, side: int) -> dict[str, objec
         "image_size": side, "patch_size": patch_size, "hidden_size": width, "intermediate_size": 3 * width,
         "num_hidden_layers": depth, "num_attention_heads": width // 64, "hidden_act": "relu2",
     }  # fmt: skip
+
+
+class Tokens:
+    """The tokens that another model's VQ encoder makes of the photos, as images with a channel a code and 1 where it stands."""
+
+    def __init__(self, vq: Any, photos: Photos | Photographs) -> None:
+        self.codes, self.labels = codes_of(vq, photos), photos.labels  # views×n×T
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images size×codes×8×8 of zeros and ones, and labels; views are those that the other model learned from."""
+        rows = torch.randint(self.codes.shape[1], (size,), generator=generator)
+        chosen = self.codes[torch.randint(len(self.codes), (size,), generator=generator), rows]
+        return pictured(chosen, (GRID, GRID), CODES) / 2 + 0.5, self.labels[rows]
 
 
 def logits(network: nn.Module, images: Tensor, magnify: int) -> Tensor:
@@ -79,7 +96,7 @@ def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
 
 def train_on_labels(
     network: nn.Module,
-    photos: Pool,
+    photos: Labelled,
     steps: int,
     batch: int,
     seed: int,

@@ -30,11 +30,15 @@ PHOTO_TEMPLATES = (
 )
 
 
-class Pool(Protocol):
-    """What a model learns from."""
+class Labelled(Protocol):
+    """What a classifier learns from."""
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images size×3×s×s in [0, 1] and the numbers of their classes, all drawn from the generator."""
+
+
+class Pool(Labelled, Protocol):
+    """What a model of captions learns from."""
 
     def captions(self, labels: Tensor, generator: torch.Generator) -> list[str]:
         """A caption a label, its wording drawn from the generator."""

@@ -17,12 +17,14 @@ from typing import Any, TypeAlias
 
 from gencls.categories import PROMPT
 from gencls.errors import GenclsError
+from gencls.models.zoo import digest
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
-from gencls.training.data import Photographs, Photos, pool
+from gencls.training.data import Labelled, Photographs, Photos, pool
 
 POOL = 65_536  # training photos
+TOKENS_OF = "natural/ar"  # whose tokens a classifier of tokens sees
 #: How long steps are timed where a budget is given in minutes.
 PROBE_SECONDS = 5.0
 #: What may be done with a model along its training: itself, steps and seconds so far.
@@ -36,7 +38,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "clip", "driver" or "noised-classifier"
+    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "tokens", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -138,6 +140,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32),
     "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
+    "natural/tokens": replace(_CLASSIFIER, kind="tokens", width=192, depth=(6,), rate=1e-3, patch=1),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=7500, width=256, depth=(5,), activation="relu2", rate=1e-3
@@ -208,8 +211,9 @@ def _learnt(
     model: str, plan: Recipe, photos: Photos | Photographs, checkpoint: Path, looks: Mapping[int, Look]
 ) -> tuple[Any, float]:
     """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
-    from gencls.training.autoregressive import janus, train_autoregressive
-    from gencls.training.classifiers import resnet, train_on_labels, vit
+    from gencls.models.zoo import open_model
+    from gencls.training.autoregressive import CODES, GRID, janus, train_autoregressive
+    from gencls.training.classifiers import Tokens, resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.latent import latent_pipeline, train_latent
@@ -251,14 +255,21 @@ def _learnt(
             saved, *run, label=model, recipe=bound, rate=plan.rate, fast=plan.natural, snapshots=along
         )
     else:
+        learnt: Labelled = photos
         if plan.kind == "vit":
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+        elif plan.kind == "tokens":
+            size |= {"side": GRID, "channels": CODES}
+            saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
+            reader: Any = open_model(TOKENS_OF)
+            learnt = Tokens(reader.network.model.vqmodel, photos)
         else:
             groups = plan.width // 8 if plan.natural else None
             saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
         seconds = train_on_labels(
             saved,
-            *run,
+            learnt,
+            *run[1:],
             noise=plan.noise,
             noised=plan.noised,
             rate=plan.rate,
@@ -327,6 +338,8 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
+    if plan.kind == "tokens":
+        (new / "preprocessor_config.json").write_text(json.dumps({"tokens_of": TOKENS_OF, "digest": digest(TOKENS_OF)}))
     if plan.kind == "clip":
         from gencls.training.clip import processor
 
