@@ -33,11 +33,9 @@ class TokenClassifier(DiscriminativeModel):
     reader : whose tokens it sees
     """
 
-    def __init__(
-        self, network: torch.nn.Module, name: str, labels: Mapping[int, str], reader: AutoregressiveModel
-    ) -> None:
+    def __init__(self, network: Any, name: str, labels: Mapping[int, str], reader: AutoregressiveModel) -> None:
         super().__init__(network, name, [labels[i] for i in sorted(labels)], reader.adapter.size)
-        self.reader = reader
+        self.reader, self.codes = reader, int(network.config.num_channels)
         self.behind = outputs_behind(labels, name)
 
     @property
@@ -55,6 +53,4 @@ class TokenClassifier(DiscriminativeModel):
         if self.noise:
             raise GenclsError(f"{self.name}: noise is mixed into pixels only, and it sees tokens")
         with torch.no_grad():
-            return self.network(
-                pictured(self.reader.encode(images), self.reader.grid, self.network.config.num_channels)
-            )
+            return self.network(pictured(self.reader.encode(images), self.reader.grid, self.codes))
