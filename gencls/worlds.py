@@ -422,8 +422,9 @@ def _score(
     from gencls.likelihood.scoring import score
     from gencls.models import zoo
 
-    wanted = os.environ.get("GENCLS_COMPILE") == "1"  # of `gencls run --compile`
-    opened = cluster.from_environment(model, dtype, wanted) or zoo.open_model(model, dtype, compile=wanted)
+    said = os.environ.get("GENCLS_COMPILE")  # of `gencls run --compile`
+    wanted: bool | Literal["auto"] = "auto" if said == "auto" else said == "1"
+    opened = cluster.from_environment(model, dtype, wanted is True) or zoo.open_model(model, dtype, compile=wanted)
     return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
 
 

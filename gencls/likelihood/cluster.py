@@ -124,8 +124,11 @@ class _Asking:
     asked: Asked
     told: Told
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
-        """The number of a chunk and its scores, as they come in; no more chunks are read than workers are idle."""
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a chunk and its scores, as they come in; no more chunks are read than workers are idle.
+
+        Nobody looks at `stimuli`: workers compile on request only.
+        """
         ray, actors = self.workers._ray, self.workers.actors
         fresh = enumerate(chunks)
         again: deque[tuple[int, Chunk]] = deque()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -45,6 +46,7 @@ def score(
     keys: Sequence[str] | None = None,
     unfinished: Path | None = None,
     progress: bool = True,
+    following: int = 0,
 ) -> xr.Dataset:
     """Scores of every stimulus for every class.
 
@@ -59,6 +61,7 @@ def score(
         the stimuli that it lacks are scored, and it holds them too from then on
     keys : what stands for each stimulus in its noise; its name by default, a digest of the content for a user's own file
     unfinished : without a record, a folder where scores are kept one by one, and found again after a kill; whoever names it removes it
+    following : stimuli that further calls of the same run bring; a model that is compiled where that pays counts them in
 
     Returns
     -------
@@ -111,7 +114,7 @@ def score(
         unit="stimulus",
         disable=not progress,
     ) as bar:
-        for number, found in asking.each(given):
+        for number, found in asking.each(given, len(todo) + following):
             for i, value in zip(chunks[number], found, strict=True):
                 values[i] = value
                 if work is not None:
@@ -173,8 +176,8 @@ class Asking(Protocol):
 
     told: Told
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
-        """The number of a chunk and its scores, n×classes×…, float32, in any order."""
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a chunk and its scores, n×classes×…, float32, in any order. `stimuli`: about how many the whole run holds."""
 
 
 @runtime_checkable
@@ -200,7 +203,8 @@ class Loop:
         dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
         bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
         facts = {"kind": model.kind, "preprocessing": model.preprocessing}
-        if model.compiled:
+        self.compiling = model.compiling
+        if model.compiled and self.compiling is None:
             facts["compiled"] = "yes"
         if not isinstance(model, DiffusionModel):
             facts["readout"] = model.readout
@@ -212,9 +216,18 @@ class Loop:
         """The scores of one chunk."""
         return self._score(images, keys)
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        ways: set[bool] = set()
         for number, chunk in enumerate(chunks):
-            yield number, self.one(*chunk)
+            if self.compiling is None:
+                yield number, self.one(*chunk)
+                continue
+            found = self.compiling.run(partial(self.one, *chunk), len(chunk[0]), stimuli)
+            stimuli -= len(chunk[0])
+            ways.add(self.compiling.on)
+            if True in ways:
+                self.told.facts["compiled"] = "in part" if False in ways else "yes"
+            yield number, found
 
 
 class _Diffusion:
