@@ -24,6 +24,8 @@ DEFAULT_MODEL = "pypi:efficientnet-lite0"
 #: Pictures read and classified at a time, so that a folder of thousands fits in memory.
 CHUNK = 16
 COMPILE = "By torch.compile, which takes minutes. [default: in a run of more than 20 minutes, where it proves faster]"
+RESOLUTION = "Pixels a side that a model is shown. [default: its own]"
+CROP = "It sees the central square, or the whole image. [default: its own way]"
 #: What a reader who pressed Ctrl-C wants to know.
 KEPT = {
     "classify": "every score that was computed is kept, and the same command goes on from there",
@@ -142,6 +144,8 @@ def run(
     ] = "here",
     workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
+    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE)] = None,
 ) -> None:
     """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
@@ -151,6 +155,7 @@ def run(
         raise GenclsError(f"no engine {engine!r}; there are here and ray")
     given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
     given |= {"GENCLS_COMPILE": os.environ.get("GENCLS_COMPILE", "auto") if compile is None else int(compile)}
+    given |= {"GENCLS_RESOLUTION": resolution, "GENCLS_CROP": None if crop else 0}
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     known = parameters(chapter)
     values = _mapping(yaml_text) if yaml_text else {}
@@ -209,13 +214,8 @@ def classify(
     dtype: Annotated[
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
-    resolution: Annotated[
-        int | None, typer.Option(help="Pixels a side that a model is shown. [default: its own]")
-    ] = None,
-    crop: Annotated[
-        bool,
-        typer.Option("--crop/--no-crop", help="It sees the central square, or the whole image. [default: its own way]"),
-    ] = True,
+    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
     offload: Annotated[
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),

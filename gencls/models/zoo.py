@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -191,6 +192,14 @@ def open_model(
         raise unknown(model)
     found = open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
     return _prepared(found, device, compile)
+
+
+def shown() -> dict[str, Any]:
+    """How `gencls run` has the models of its chapter see, by the environment: `resolution` and `crop` of `open_model`; {} is their own way."""
+    resolution, crop = os.environ.get("GENCLS_RESOLUTION"), os.environ.get("GENCLS_CROP", "1")
+    if resolution and not resolution.isdecimal():
+        raise GenclsError(f"GENCLS_RESOLUTION is {resolution!r}; give a number of pixels a side, or unset it")
+    return ({"resolution": int(resolution)} if resolution else {}) | ({"crop": False} if crop == "0" else {})
 
 
 def _prepared(model: Model, device: str, compile: bool | Literal["auto"]) -> Model:
