@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "pypi:efficientnet-lite0"
 #: Pictures read and classified at a time, so that a folder of thousands fits in memory.
 CHUNK = 16
-COMPILE = "By torch.compile, which takes minutes. [default: in a run of more than 20 minutes, where it proves faster]"
+COMPILE = "By torch.compile, which takes minutes. [default: where 20 minutes lie ahead and it proves faster]"
 RESOLUTION = "Pixels a side that a model is shown. [default: its own]"
 CROP = "It sees the central square, or the whole image. [default: its own way]"
 #: What a reader who pressed Ctrl-C wants to know.

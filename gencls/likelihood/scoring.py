@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.likelihood import records
+from gencls.likelihood.forecast import evaluations
 from gencls.likelihood.plans import Exhaustive, Staged, quadrature
 from gencls.likelihood.weightings import weighting
 from gencls.models.autoregressive import AutoregressiveModel
@@ -193,8 +194,11 @@ class Loop:
 
     def __init__(self, model: Model, asked: Asked) -> None:
         plan = asked.plan
+        self.compiling, self._left, self._ways = model.compiling, 0, set[bool]()
+        #: Evaluations a stimulus.
+        self._rows = evaluations(model.kind, plan, 1, len(asked.classes))
         if isinstance(model, (DiffusionModel, NoisedClassifier)):
-            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, asked)
+            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, asked, self._pass)
         elif isinstance(model, AutoregressiveModel):
             self._score = _Autoregressive(model, asked)
         else:
@@ -203,7 +207,6 @@ class Loop:
         dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
         bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
         facts = {"kind": model.kind, "preprocessing": model.preprocessing}
-        self.compiling = model.compiling
         if model.compiled and self.compiling is None:
             facts["compiled"] = "yes"
         if not isinstance(model, DiffusionModel):
@@ -214,27 +217,37 @@ class Loop:
 
     def one(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         """The scores of one chunk."""
-        return self._score(images, keys)
+        if isinstance(self._score, _Diffusion):  # which has passes of its own
+            return self._score(images, keys)
+        return self._pass(partial(self._score, images, keys), len(images) * self._rows)
 
     def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        ways: set[bool] = set()
+        self._left = stimuli * self._rows
         for number, chunk in enumerate(chunks):
-            if self.compiling is None:
-                yield number, self.one(*chunk)
-                continue
-            found = self.compiling.run(partial(self.one, *chunk), len(chunk[0]), stimuli)
-            stimuli -= len(chunk[0])
-            ways.add(self.compiling.on)
-            if True in ways:
-                self.told.facts["compiled"] = "in part" if False in ways else "yes"
-            yield number, found
+            yield number, self.one(*chunk)
+
+    def _pass(self, work: Callable[[], np.ndarray], rows: int) -> np.ndarray:
+        """What so many evaluations give; on the way it may be found out whether compiling the model pays."""
+        if self.compiling is None:
+            return work()
+        found = self.compiling.run(work, rows, self._left)
+        self._left = max(0, self._left - rows)
+        self._ways.add(self.compiling.on)
+        if True in self._ways:
+            self.told.facts["compiled"] = "in part" if False in self._ways else "yes"
+        return found
 
 
 class _Diffusion:
     """Denoising errors of a few stimuli at a time, or what a classifier of noised images has in their place; the forward passes fill the model's budget."""
 
-    def __init__(self, model: DiffusionModel | NoisedClassifier, asked: Asked) -> None:
-        self.model, self.seed, self.classes = model, asked.seed, asked.classes
+    def __init__(
+        self,
+        model: DiffusionModel | NoisedClassifier,
+        asked: Asked,
+        run: Callable[[Callable[[], np.ndarray], int], np.ndarray],
+    ) -> None:
+        self.model, self.seed, self.classes, self.run = model, asked.seed, asked.classes, run
         self.plan = plan = asked.plan
         if isinstance(model, NoisedClassifier):
             self.conditions = model.asked(self.classes)
@@ -273,7 +286,8 @@ class _Diffusion:
         for rows, keep in self.plan.stages:
             for row in (row for row in rows if self.usable[row]):
                 for draw in range(self.plan.draws):
-                    errors_now = self._at(x0, keys, row, draw, alive)
+                    rows_now = alive.size if isinstance(self.model, DiffusionModel) else n
+                    errors_now = self.run(partial(self._at, x0, keys, row, draw, alive), rows_now)
                     errors[np.arange(n)[:, None], alive, row, draw] = errors_now
             spent += [row for row in rows if self.usable[row]]
             if keep is not None and isinstance(self.plan, Staged):
