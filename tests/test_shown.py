@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gencls
+from gencls import worlds
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
@@ -91,6 +92,8 @@ model = ""  # the model's id
 ```
 
 ```{code-cell}
+import os
+
 import gencls
 from gencls.book import Page
 from gencls.likelihood.plans import Exhaustive
@@ -99,12 +102,26 @@ page = Page("one", world=world)
 here = gencls.world(world)
 scored = here.scores(here.stimuli("photos", 2), model, plan=Exhaustive(1))
 page.report("error", float(scored.scores["error"].mean()), observer=model, origin=scored.origin)
+print("compile:", os.environ["GENCLS_COMPILE"])
 page.close()
 ```
 """
 
 
-def test_the_command_hands_both_on_to_the_chapter(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("said", "finds_out"), [(None, False), ("0", False), ("auto", True)])
+def test_only_where_a_run_asks_for_it_a_model_finds_out_whether_to_compile(
+    said: str | None, finds_out: bool, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gencls book` does not: its chapters are scored as they were."""
+    if said is None:
+        monkeypatch.delenv("GENCLS_COMPILE", raising=False)
+    else:
+        monkeypatch.setenv("GENCLS_COMPILE", said)
+    opened = worlds._opened(model, "float32")
+    assert (opened.compiling is not None) == finds_out and not opened.compiled
+
+
+def test_the_command_hands_its_options_on_to_the_chapter(model: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "book").mkdir(parents=True)
     (root / "book" / "one.md").write_text(CHAPTER)
@@ -112,6 +129,7 @@ def test_the_command_hands_both_on_to_the_chapter(model: str, tmp_path: Path) ->
         (root / name).write_text("{}\n")
     command = [sys.executable, "-m", "gencls.cli", "run", "one", "-p", f"model={model}", "--out", str(tmp_path / "out")]
     environment = {**os.environ, "GENCLS_BOOK": str(root)}
+    environment.pop("GENCLS_COMPILE", None)
     done = subprocess.run(
         [*command, "--resolution", "48", "--no-crop"], env=environment, capture_output=True, text=True, check=False
     )
@@ -119,4 +137,5 @@ def test_the_command_hands_both_on_to_the_chapter(model: str, tmp_path: Path) ->
     (record,) = (tmp_path / "cache").rglob("*.zarr.zip")
     assert records.read(record).attrs["model"] == f"{model} (48 pixels, whole image)"
     shown = str(nbformat.read(tmp_path / "out" / "one.ipynb", 4))
+    assert "compile: auto\\n" in shown
     assert "<dt>Images shown as</dt><dd>48 pixels, whole image</dd>" in shown
