@@ -103,6 +103,7 @@ class Observer:
         seed: int = 0,
         progress: bool = False,
         unfinished: Path | None = None,
+        following: int = 0,
     ) -> Classification:
         """What the observer answers.
 
@@ -112,6 +113,7 @@ class Observer:
         classes : any that you name; a classifier must have them among its labels
         prompt : with `{}` where the class goes (generative models, CLIP and its kin)
         unfinished : a folder where scores are kept one by one and found again after a kill; whoever names it removes it
+        following : images that further calls of the same run bring, as in `gencls.likelihood.scoring.score`
         plan, weighting, seed : which denoising errors are computed, and how they become one number (generative models)
         """
         from gencls.likelihood.scoring import score
@@ -146,6 +148,7 @@ class Observer:
             keys=[p.digest for p in pictures],
             unfinished=unfinished,
             progress=progress,
+            following=following,
         )
         names = tuple(p.name for p in pictures)
         odds = None

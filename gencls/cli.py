@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "pypi:efficientnet-lite0"
 #: Pictures read and classified at a time, so that a folder of thousands fits in memory.
 CHUNK = 16
-COMPILE = "By torch.compile: a minute or more at first, faster then; for long runs."
+COMPILE = "By torch.compile, which takes minutes. [default: where 20 minutes lie ahead and it proves faster]"
+RESOLUTION = "Pixels a side that a model is shown. [default: its own]"
+CROP = "It sees the central square, or the whole image. [default: its own way]"
 #: What a reader who pressed Ctrl-C wants to know.
 KEPT = {
     "classify": "every score that was computed is kept, and the same command goes on from there",
@@ -142,7 +144,9 @@ def run(
     ] = "here",
     workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
-    compile: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
+    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE)] = None,
 ) -> None:
     """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
     from gencls.book import parameters, run_chapter
@@ -150,7 +154,8 @@ def run(
     if engine not in ("here", "ray"):
         raise GenclsError(f"no engine {engine!r}; there are here and ray")
     given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
-    given |= {"GENCLS_COMPILE": 1 if compile else None}
+    given |= {"GENCLS_COMPILE": os.environ.get("GENCLS_COMPILE", "auto") if compile is None else int(compile)}
+    given |= {"GENCLS_RESOLUTION": resolution, "GENCLS_CROP": None if crop else 0}
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     known = parameters(chapter)
     values = _mapping(yaml_text) if yaml_text else {}
@@ -209,18 +214,13 @@ def classify(
     dtype: Annotated[
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
-    resolution: Annotated[
-        int | None, typer.Option(help="Pixels a side that a model is shown. [default: its own]")
-    ] = None,
-    crop: Annotated[
-        bool,
-        typer.Option("--crop/--no-crop", help="It sees the central square, or the whole image. [default: its own way]"),
-    ] = True,
+    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
     offload: Annotated[
         bool,
         typer.Option("--offload", help="A pipeline's parts visit the card one at a time: for models larger than it."),
     ] = False,
-    compile: Annotated[bool, typer.Option("--compile", help=COMPILE)] = False,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE)] = None,
     engine: Annotated[str, typer.Option(help="`here`, or `ray`: workers on this machine or a cluster.")] = "here",
     workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
@@ -249,7 +249,12 @@ def classify(
         told = forecast.told(model, len(paths), wanted or trained_on(model) or None, prompt or PROMPT, **opening)
         typer.echo("\n".join(f"{name}: {value}" for name, value in told.items()))
         return
-    opening |= {"compile": compile, "engine": engine, "workers": workers, "address": address}
+    opening |= {
+        "compile": "auto" if compile is None else compile,
+        "engine": engine,
+        "workers": workers,
+        "address": address,
+    }
     parts, errors = _classified(paths, model, wanted, prompt, opening)
     if parts and as_json:
         typer.echo(json.dumps(_joined(parts), indent=1, ensure_ascii=False))
@@ -284,15 +289,16 @@ def _classified(
     parts, errors = [], []
     with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(paths), CHUNK):
-            pictures = []
-            for path in paths[start : start + CHUNK]:
+            some, pictures = paths[start : start + CHUNK], []
+            for path in some:
                 try:
                     pictures.append(read_picture(path))
                 except GenclsError as error:
                     errors.append(str(error))
             if pictures:
-                parts.append(observer.classify(pictures, classes, **options))
-            bar.update(len(paths[start : start + CHUNK]))
+                following = len(paths) - start - len(some)
+                parts.append(observer.classify(pictures, classes, following=following, **options))
+            bar.update(len(some))
     shutil.rmtree(unfinished, ignore_errors=True)
     return parts, errors
 
@@ -300,6 +306,9 @@ def _classified(
 def _joined(parts: Sequence[Classification]) -> dict[str, Any]:
     whole: dict[str, Any] = parts[0].to_dict()
     whole["images"] = [image for part in parts for image in part.to_dict()["images"]]  # type: ignore[attr-defined]
+    compiled = {part.scores.attrs.get("compiled") for part in parts}
+    if len(compiled) > 1:
+        whole["compiled"] = "in part"
     return whole
 
 

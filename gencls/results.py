@@ -24,6 +24,8 @@ from typing import Any
 import pandas as pd
 
 from gencls.errors import GenclsError
+from gencls.models import zoo
+from gencls.stimuli.pictures import changes
 
 #: Where a number came from → how the page says so.
 ORIGINS = {
@@ -318,6 +320,7 @@ class Page:
             "Observers": ", ".join(models) or "none",
             "Seed": "none" if self.seed is None else str(self.seed),
             "Parameters": ", ".join(f"{k} = {v!r}" for k, v in self.parameters.items()) or "none",
+            **({"Images shown as": changed.strip(" ()")} if (changed := changes(0, **zoo.shown())) else {}),
             "Commit": commit(),
             "Wall time": f"{seconds:.0f} s" if seconds >= 1 else "under a second",
             "Packages": ", ".join(f"{p} {v}" for p, v in _versions().items()),

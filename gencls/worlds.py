@@ -125,13 +125,15 @@ class World:
 
         `check`: how many stimuli of a record are scored afresh; GenclsError if they differ from it. `GENCLS_FRESH=1` passes
         over the shipped records of models whose weights are here (`gencls book --fresh` empties the cache first). `dtype`: float32, or bfloat16, whose
-        rounding differs between processors, so that its records are neither checked nor made again unasked.
+        rounding differs between processors, so that its records are neither checked nor made again unasked. What `gencls run --resolution` and `--no-crop` change
+        is part of the model's name on a record (`gencls.models.zoo.shown`).
         """
         from gencls.models import zoo
 
         plan = plan or self.plan(stimuli.name)
+        title = _title(model, dtype)
         digest = zoo.digest(model)
-        bound = records.binding(model, _kind(model), plan, seed, prompt, stimuli.categories, dtype=dtype)
+        bound = records.binding(title, _kind(model), plan, seed, prompt, stimuli.categories, dtype=dtype)
         if digest:
             bound["model_digest"] = digest
         names = list(stimuli.table["name"])
@@ -418,13 +420,31 @@ def _score(
     digest: str,
     dtype: str = "float32",
 ) -> xr.Dataset:
-    from gencls.likelihood import cluster
     from gencls.likelihood.scoring import score
+
+    opened = _opened(model, dtype)
+    return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
+
+
+def _opened(model: str, dtype: str) -> Any:
+    """The model, or the workers that hold it, as the options of `gencls run` say by the environment."""
+    from gencls.likelihood import cluster
     from gencls.models import zoo
 
-    wanted = os.environ.get("GENCLS_COMPILE") == "1"  # of `gencls run --compile`
-    opened = cluster.from_environment(model, dtype, wanted) or zoo.open_model(model, dtype, compile=wanted)
-    return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
+    said = os.environ.get("GENCLS_COMPILE")
+    options = {"dtype": dtype, "compile": "auto" if said == "auto" else said == "1", **zoo.shown()}
+    return cluster.from_environment(model, **options) or zoo.open_model(model, **options)
+
+
+def _title(model: str, dtype: str) -> str:
+    """What the model's records call it: its id, and what is changed of its preprocessing, for which it is opened."""
+    from gencls.likelihood import cluster
+    from gencls.models import zoo
+
+    if not zoo.shown():
+        return model
+    opened = _opened(model, dtype)
+    return opened.title if isinstance(opened, cluster.RayWorkers) else opened.name
 
 
 WORLDS = {"shapes": Shapes, "natural": Natural, "full": Full}

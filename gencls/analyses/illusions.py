@@ -97,7 +97,7 @@ def _own(
     seen = Seen(world, stimuli)
     for model in world.models if models is None else models:
         try:
-            made = gencls.load(model).classify(found, [*readings, *controls], prompt=prompt, seed=seed)
+            made = gencls.load(model, **zoo.shown()).classify(found, [*readings, *controls], prompt=prompt, seed=seed)
             columns = {c: ("stimulus", table[c].to_numpy(str)) for c in ("category", "condition", "texture")}
             seen.scored[model] = Scored(made.scores.assign_coords(columns), "computed", len(found))
         except GenclsError as error:

@@ -42,6 +42,9 @@ class _Actor:
     def classes(self) -> tuple[str, ...]:
         return tuple(getattr(self._model(), "classes", cats.CATEGORIES))
 
+    def name(self) -> str:
+        return self._model().name
+
     def ask(self, asked: Asked) -> Told:
         if self._asked != asked:
             self._loop, self._asked = Loop(self._model(), asked), asked
@@ -91,6 +94,11 @@ class RayWorkers(Workers):
         """The classes that it chooses among when none are named."""
         return tuple(self._get(self.actors[0].classes.remote()))
 
+    @property
+    def title(self) -> str:
+        """What its records call it: the id, and what was changed of its preprocessing."""
+        return self._get(self.actors[0].name.remote())
+
     def processes(self) -> list[int]:
         """The process ids of the workers, each on its machine."""
         return [self._get(actor.process.remote()) for actor in self.actors]
@@ -124,8 +132,11 @@ class _Asking:
     asked: Asked
     told: Told
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
-        """The number of a chunk and its scores, as they come in; no more chunks are read than workers are idle."""
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a chunk and its scores, as they come in; no more chunks are read than workers are idle.
+
+        Nobody looks at `stimuli`: workers compile on request only.
+        """
         ray, actors = self.workers._ray, self.workers.actors
         fresh = enumerate(chunks)
         again: deque[tuple[int, Chunk]] = deque()
@@ -158,12 +169,12 @@ class _Asking:
 
 
 @lru_cache(maxsize=1)
-def from_environment(model: str, dtype: str, compile: bool = False) -> RayWorkers | None:
-    """The workers that `gencls run --engine ray` asks for, None where it does not. One model at a time is held."""
+def from_environment(model: str, **options: Any) -> RayWorkers | None:
+    """The workers that `gencls run --engine ray` asks for, None where it does not. One model at a time is held. `options`: as in `RayWorkers`."""
     if os.environ.get("GENCLS_ENGINE") != "ray":
         return None
     count = os.environ.get("GENCLS_WORKERS")
-    return RayWorkers(model, int(count) if count else None, dtype=dtype, compile=compile)
+    return RayWorkers(model, int(count) if count else None, **options)
 
 
 def _connected(address: str | None) -> Any:

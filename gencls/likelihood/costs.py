@@ -61,13 +61,14 @@ def of(
     classes: Sequence[str] | None = None,
     prompt: str = cats.PROMPT,
     count: int = 0,
+    folder: Path | None = None,
     **opening: Any,
 ) -> Cost | None:
-    """Of scoring stimuli with a model that is on this machine; `opening`: of `gencls.models.zoo.open_model`.
+    """Of scoring stimuli with a model that is on this machine, or whose configurations are in `folder`; `opening`: of `gencls.models.zoo.open_model`.
 
     None where it would have to be opened and its `count` of weights does not fit into the memory that is free.
     """
-    place, folder = devices.choose(opening.get("device", "auto")), zoo.folder_of(model)
+    place, folder = devices.choose(opening.get("device", "auto")), folder or zoo.folder_of(model)
     if folder and zoo.kind(folder) == "diffusion":
         options = {name: opening[name] for name in ("dtype", "resolution", "crop") if name in opening}
         return of_pipeline(folder, model, cats.prompts(classes or cats.CATEGORIES, prompt), stimuli, place, **options)

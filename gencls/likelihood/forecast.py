@@ -14,6 +14,7 @@ from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.models import hub, zoo
 
+_ELSEWHERE = "not known before the model is on this machine"
 #: Labels and metadata of a record, whatever its size.
 _RECORD = 20_000
 
@@ -63,6 +64,7 @@ def told(
 ) -> dict[str, str]:
     """What a run of this model takes, in words; of a model that is not here, what can be said without it.
 
+    Of a model of the hub that is not here, configurations are fetched and no weights; those of a pipeline are enough to count it.
     `classes`: by default the model's own, of which 16 are counted where they are not known. `opening`: of `gencls.models.zoo.open_model`.
     """
     plan = plan or Exhaustive()
@@ -71,50 +73,54 @@ def told(
         raise GenclsError(
             f"no model {model!r} is here; `gencls models` lists the known ones, or name a folder or hf:REPO"
         )
+    count, unknown = parameters(folder) if folder else 0, _ELSEWHERE
+    if folder is None and model.startswith("hf:") and find_spec("huggingface_hub"):
+        try:
+            folder = hub.configurations(model)
+        except hub.Unreachable as error:
+            unknown = f"not known: {error}"
     kind = zoo.kind(folder) if folder else "diffusion" if model.startswith("hf:") else "discriminative"
     among = len(classes or cats.CATEGORIES)
-    count = parameters(folder) if folder else 0
     weights = f"{count:,} numbers, {_size(4 * count)} in float32" if count else "not here as safetensors"
     how = "" if folder or not model.startswith("hf:") else " if it is a diffusion model"
     n = evaluations(kind, plan, stimuli, among)
     return {
         "network evaluations": f"{n}{how}",
         "weights": weights,
-        **_spent(model, kind, n, count, stimuli, classes, prompt, opening),
+        **_spent(model, folder, n, count, stimuli, classes, prompt, opening, unknown),
         "scores": f"about {_size(record_bytes(kind, plan, stimuli, among))}",
     }
 
 
 def _spent(
     model: str,
-    kind: str,
+    folder: Path | None,
     n: int,
     count: int,
     stimuli: int,
     classes: Sequence[str] | None,
     prompt: str,
     opening: dict[str, Any],
+    unknown: str,
 ) -> dict[str, str]:
-    """Operations, memory and time of `n` evaluations of a model with `count` numbers, in words."""
-    names = ("network", "memory", "time")
-    if not zoo.is_here(model):
-        return dict.fromkeys(names, "not known before the model is on this machine")
+    """Operations, memory and time of `n` evaluations of a model with `count` numbers, in words; `unknown` where nothing of it is here."""
+    names, here = ("network", "memory", "time"), zoo.is_here(model)
+    pipeline = folder is not None and zoo.kind(folder) == "diffusion"
+    if not (here or pipeline):
+        return dict.fromkeys(names, unknown)
     if not find_spec("torch"):
         return dict.fromkeys(names, "not known without torch: pip install 'gencls[models]'")
     from gencls.likelihood import costs
 
-    cost = costs.of(model, stimuli, classes, prompt, count, **opening)
+    cost = costs.of(model, stimuli, classes, prompt, count, folder, **opening)
     if cost is None:
         return dict.fromkeys(names, "not known: the model does not fit into the memory that is free")
     time = f"not known: the network does not fit into the memory that is free on {cost.device}"
     if cost.seconds:
         time = f"about {_duration(n * cost.seconds)} on {cost.device} ({1 / cost.seconds:.3g} evaluations a second in a short probe"
-        time += (
-            "; once a stimulus an autoencoder and once a class the text encoders come on top)"
-            if kind == "diffusion"
-            else ")"
-        )
-    return {
+        time += "; once a stimulus an autoencoder and once a class the text encoders come on top)" if pipeline else ")"
+    counted = f"{cost.weights // 4:,} numbers, {_size(cost.weights)} in float32, counted: only configurations and tokenizers were fetched"
+    return ({} if here else {"weights": counted}) | {
         "network": f"{cost.parameters:,} parameters, {cost.flops:.3g} operations an evaluation, both counted",
         "memory": f"{_size(cost.weights)} of weights and about {_size(cost.activations)} of tensors alive at once in a pass of {cost.rows}; "
         "where that is too much, fewer are passed at a time",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.likelihood import records
+from gencls.likelihood.forecast import evaluations
 from gencls.likelihood.plans import Exhaustive, Staged, quadrature
 from gencls.likelihood.weightings import weighting
 from gencls.models.autoregressive import AutoregressiveModel
@@ -45,6 +47,7 @@ def score(
     keys: Sequence[str] | None = None,
     unfinished: Path | None = None,
     progress: bool = True,
+    following: int = 0,
 ) -> xr.Dataset:
     """Scores of every stimulus for every class.
 
@@ -59,6 +62,7 @@ def score(
         the stimuli that it lacks are scored, and it holds them too from then on
     keys : what stands for each stimulus in its noise; its name by default, a digest of the content for a user's own file
     unfinished : without a record, a folder where scores are kept one by one, and found again after a kill; whoever names it removes it
+    following : stimuli that further calls of the same run bring; a model that is compiled where that pays counts them in
 
     Returns
     -------
@@ -111,7 +115,7 @@ def score(
         unit="stimulus",
         disable=not progress,
     ) as bar:
-        for number, found in asking.each(given):
+        for number, found in asking.each(given, len(todo) + following):
             for i, value in zip(chunks[number], found, strict=True):
                 values[i] = value
                 if work is not None:
@@ -173,8 +177,8 @@ class Asking(Protocol):
 
     told: Told
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
-        """The number of a chunk and its scores, n×classes×…, float32, in any order."""
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a chunk and its scores, n×classes×…, float32, in any order. `stimuli`: about how many the whole run holds."""
 
 
 @runtime_checkable
@@ -190,8 +194,11 @@ class Loop:
 
     def __init__(self, model: Model, asked: Asked) -> None:
         plan = asked.plan
+        self.compiling, self._left, self._ways = model.compiling, 0, set[bool]()
+        #: Evaluations a stimulus.
+        self._rows = evaluations(model.kind, plan, 1, len(asked.classes))
         if isinstance(model, (DiffusionModel, NoisedClassifier)):
-            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, asked)
+            self._score: _Diffusion | _Autoregressive | _Discriminative = _Diffusion(model, asked, self._pass)
         elif isinstance(model, AutoregressiveModel):
             self._score = _Autoregressive(model, asked)
         else:
@@ -200,7 +207,7 @@ class Loop:
         dtype = model.dtype if isinstance(model, (DiffusionModel, AutoregressiveModel)) else "float32"
         bound = records.binding(model.name, model.kind, plan, asked.seed, asked.prompt, asked.classes, noised, dtype)
         facts = {"kind": model.kind, "preprocessing": model.preprocessing}
-        if model.compiled:
+        if model.compiled and self.compiling is None:
             facts["compiled"] = "yes"
         if not isinstance(model, DiffusionModel):
             facts["readout"] = model.readout
@@ -210,18 +217,37 @@ class Loop:
 
     def one(self, images: Sequence[np.ndarray], keys: Sequence[str]) -> np.ndarray:
         """The scores of one chunk."""
-        return self._score(images, keys)
+        if isinstance(self._score, _Diffusion):  # which has passes of its own
+            return self._score(images, keys)
+        return self._pass(partial(self._score, images, keys), len(images) * self._rows)
 
-    def each(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, np.ndarray]]:
+    def each(self, chunks: Iterable[Chunk], stimuli: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        self._left = stimuli * self._rows
         for number, chunk in enumerate(chunks):
             yield number, self.one(*chunk)
+
+    def _pass(self, work: Callable[[], np.ndarray], rows: int) -> np.ndarray:
+        """What so many evaluations give; on the way it may be found out whether compiling the model pays."""
+        if self.compiling is None:
+            return work()
+        found = self.compiling.run(work, rows, self._left)
+        self._left = max(0, self._left - rows)
+        self._ways.add(self.compiling.on)
+        if True in self._ways:
+            self.told.facts["compiled"] = "in part" if False in self._ways else "yes"
+        return found
 
 
 class _Diffusion:
     """Denoising errors of a few stimuli at a time, or what a classifier of noised images has in their place; the forward passes fill the model's budget."""
 
-    def __init__(self, model: DiffusionModel | NoisedClassifier, asked: Asked) -> None:
-        self.model, self.seed, self.classes = model, asked.seed, asked.classes
+    def __init__(
+        self,
+        model: DiffusionModel | NoisedClassifier,
+        asked: Asked,
+        run: Callable[[Callable[[], np.ndarray], int], np.ndarray],
+    ) -> None:
+        self.model, self.seed, self.classes, self.run = model, asked.seed, asked.classes, run
         self.plan = plan = asked.plan
         if isinstance(model, NoisedClassifier):
             self.conditions = model.asked(self.classes)
@@ -260,7 +286,8 @@ class _Diffusion:
         for rows, keep in self.plan.stages:
             for row in (row for row in rows if self.usable[row]):
                 for draw in range(self.plan.draws):
-                    errors_now = self._at(x0, keys, row, draw, alive)
+                    rows_now = alive.size if isinstance(self.model, DiffusionModel) else n
+                    errors_now = self.run(partial(self._at, x0, keys, row, draw, alive), rows_now)
                     errors[np.arange(n)[:, None], alive, row, draw] = errors_now
             spent += [row for row in rows if self.usable[row]]
             if keep is not None and isinstance(self.plan, Staged):

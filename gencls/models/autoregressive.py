@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from gencls.errors import GenclsError
+from gencls.models.compiling import Compiling
 from gencls.models.discriminative import open_network, opened
 from gencls.models.memory import in_passes
 from gencls.models.numbers import choose
@@ -141,6 +142,7 @@ class AutoregressiveModel:
 
     kind = "autoregressive"
     compiled = False
+    compiling: Compiling | None = None
     noise = 0.0
     readout = "sum over the tokens of log p(token | tokens before it, prompt)"
 

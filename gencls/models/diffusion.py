@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gencls.errors import GenclsError
 from gencls.models.adapters import Adapter, Condition, adapter
+from gencls.models.compiling import Compiling
 from gencls.models.memory import in_passes
 from gencls.models.noise import levels
 from gencls.models.numbers import choose
@@ -38,6 +39,7 @@ class DiffusionModel:
 
     kind = "diffusion"
     compiled = False
+    compiling: Compiling | None = None
 
     def __init__(
         self,

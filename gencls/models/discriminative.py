@@ -17,6 +17,7 @@ from torch import Tensor
 from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.models import hub
+from gencls.models.compiling import Compiling
 from gencls.models.efficientnet import EfficientNetLite0
 from gencls.models.labels import outputs_behind
 from gencls.stimuli.pictures import changes, prepare
@@ -37,6 +38,7 @@ class DiscriminativeModel:
 
     kind = "discriminative"
     compiled = False
+    compiling: Compiling | None = None
     #: What the network is told besides the image.
     more: Mapping[str, bool] = {}
 
@@ -190,6 +192,7 @@ class ContrastiveModel:
 
     kind = "contrastive"
     compiled = False
+    compiling: Compiling | None = None
     noise = 0.0
     #: What the network is told besides image and prompts.
     more: Mapping[str, bool] = {}

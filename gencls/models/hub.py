@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gencls import downloads
 from gencls.errors import GenclsError
 
 #: Parts of a pipeline that scoring never asks: neither downloaded nor loaded.
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
-#: What a classifier's folder is made of.
-_CLASSIFIER = ("*.jinja", "*.json", "*.txt", "*.model", "*.safetensors")
+#: The file that says what a folder is: a pipeline's, a classifier's.
+_HEADS = ("model_index.json", "config.json")
+#: Configurations and tokenizers; with weights, what a classifier's folder is made of.
+_SMALL = ["*.jinja", "*.json", "*.txt", "*.model"]
+_CLASSIFIER = (*_SMALL, "*.safetensors")
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 
 
@@ -36,10 +41,14 @@ def cached(model: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     repo, revision = parse(model)
-    for name in ("model_index.json", "config.json"):
+    for name in _HEADS:
         if isinstance(found := try_to_load_from_cache(repo, name, revision=revision), str):
             return Path(found).parent
     return None
+
+
+class Unreachable(GenclsError):
+    """The hub cannot be reached, and what was asked for is not here."""
 
 
 def fetch(model: str, allow_pickles: bool = False) -> Path:
@@ -48,13 +57,38 @@ def fetch(model: str, allow_pickles: bool = False) -> Path:
     A branch is looked up anew each time; without a network what the cache has of it is taken. GenclsError says in one
     sentence why there is nothing: no such repository or revision, gated, no token, no network, only pickles.
     """
+    return _had(model, lambda repo, revision: _download(repo, revision, allow_pickles))
+
+
+def configurations(model: str) -> Path:
+    """A folder with a model's configurations and tokenizers, some MB, and no weights; downloaded as far as they are not there.
+
+    It lies in gencls's own cache: in the hub's it would pass for the model. Errors as in `fetch`.
+    """
+    from huggingface_hub import snapshot_download
+
+    def small(repo: str, revision: str | None) -> Path:
+        unused = [f"{part}/*" for part in UNUSED]
+        place = downloads.cache_folder() / "configurations"
+        folder = Path(
+            snapshot_download(repo, revision=revision, cache_dir=place, allow_patterns=_SMALL, ignore_patterns=unused)
+        )
+        if not any((folder / name).is_file() for name in _HEADS):
+            raise _no_model(repo)
+        return folder
+
+    return _had(model, small)
+
+
+def _had(model: str, get: Callable[[str, str | None], Path]) -> Path:
+    """What `get` makes of repository and revision; GenclsError says in one sentence why that is nothing."""
     from huggingface_hub import constants, errors, get_token
 
     repo, revision = parse(model)
     page = f"{constants.ENDPOINT}/{repo}"
     login = "the token here was not let in" if get_token() else "no token is here: run `hf auth login`, or set HF_TOKEN"
     try:
-        return _download(repo, revision, allow_pickles)
+        return get(repo, revision)
     except errors.GatedRepoError as error:
         raise GenclsError(f"{model} is gated: accept its terms at {page} and be logged in ({login})") from error
     except errors.RevisionNotFoundError as error:
@@ -72,7 +106,7 @@ def fetch(model: str, allow_pickles: bool = False) -> Path:
     except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         if folder := cached(model):
             return folder
-        raise GenclsError(
+        raise Unreachable(
             f"{model} is not on this machine, and {constants.ENDPOINT} cannot be reached; connect, copy the cache "
             f"({constants.HF_HUB_CACHE}) from a machine that has it, or name a local folder"
         ) from error
@@ -94,11 +128,15 @@ def _download(repo: str, revision: str | None, allow_pickles: bool) -> Path:
                 raise only_pickles(f"hf:{repo}") from error
             raise
     if "config.json" not in files:
-        raise GenclsError(f"hf:{repo} has neither a model_index.json (a pipeline) nor a config.json (a classifier)")
+        raise _no_model(repo)
     if pickled and not any(name.endswith(".safetensors") for name in files) and not allow_pickles:
         raise only_pickles(f"hf:{repo}")
     patterns = [*_CLASSIFIER, *(f"*{end}" for end in PICKLES)] if allow_pickles else list(_CLASSIFIER)
     return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+
+
+def _no_model(repo: str) -> GenclsError:
+    return GenclsError(f"hf:{repo} has neither a model_index.json (a pipeline) nor a config.json (a classifier)")
 
 
 def only_pickles(name: str) -> GenclsError:
@@ -126,7 +164,7 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
         options["requires_safety_checker"] = False
     try:
         if not weights:
-            options |= _bare(folder, index)
+            options |= _bare(folder, index, name)
         return kind.from_pretrained(
             folder,
             local_files_only=True,
@@ -145,7 +183,7 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
         raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: {first}") from error
 
 
-def _bare(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
+def _bare(folder: Path, index: dict[str, Any], name: str) -> dict[str, Any]:
     """A pipeline's networks by their names in its model_index.json, on the meta device."""
     import torch
 
@@ -153,7 +191,10 @@ def _bare(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     for part, told in index.items():
         if part in UNUSED or not isinstance(told, list) or told[0] is None:
             continue
-        kind = getattr(import_module(told[0]), told[1])
+        try:
+            kind = getattr(import_module(told[0]), told[1])
+        except (ImportError, AttributeError) as error:
+            raise GenclsError(f"{name}: its {part} is a {told[0]}.{told[1]}, which is not installed here") from error
         if issubclass(kind, torch.nn.Module):
             with torch.device("meta"):
                 if hasattr(kind, "load_config"):

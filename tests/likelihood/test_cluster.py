@@ -53,6 +53,12 @@ def test_two_workers_give_the_scores_of_one(plan: Exhaustive, two: RayWorkers, t
     assert apart.drop_vars("error").identical(alone.drop_vars("error"))
 
 
+def test_workers_say_what_records_call_a_model_that_sees_another_square(cluster: None) -> None:
+    workers = RayWorkers("shapes/pixel", 1, crop=False)
+    assert (workers.name, workers.title) == ("shapes/pixel", "shapes/pixel (whole image)")
+    workers.close()
+
+
 def test_a_killed_worker_loses_its_chunk_only_and_it_is_done_again(two: RayWorkers) -> None:
     photos = ShapesWorld().stimuli("photos", 40)
     chunks = [([photos[i].image], [photos[i].name]) for i in range(40)]

@@ -125,9 +125,3 @@ def test_a_network_that_does_not_fit_is_counted_and_not_probed(tmp_path: Path) -
     said = forecast.told(str(tmp_path), 2, ["cat", "dog"])
     assert re.match(r"\d,\d{3},\d{3},\d{3},\d{3} parameters", said["network"])
     assert said["time"].startswith("not known: the network does not fit into the memory that is free on cpu")
-
-
-def test_of_a_model_that_is_not_here_nothing_is_guessed() -> None:
-    said = forecast.told("hf:nobody/nothing", 2, ["cat", "dog"])
-    assert said["network evaluations"] == "64 if it is a diffusion model"
-    assert {said[name] for name in ("network", "memory", "time")} == {"not known before the model is on this machine"}

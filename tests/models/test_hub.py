@@ -49,6 +49,7 @@ class _Hub(BaseHTTPRequestHandler):
     """Repositories that are folders, and the answers of the hub where there is nothing to be had."""
 
     repos: dict[str, Path]
+    given: list[str]  # the files that were asked for, and how
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].strip("/")
@@ -78,6 +79,7 @@ class _Hub(BaseHTTPRequestHandler):
         name = "/".join(rest[2:])
         if name not in names:
             return self._answer(404, code="EntryNotFound")
+        self.given.append(f"{self.command} {name}")
         self._answer(200, (self.repos[repo] / name).read_bytes())
 
     do_HEAD = do_GET
@@ -99,7 +101,11 @@ class _Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(folder: Path, pickles: Path) -> Iterator[str]:
-    _Hub.repos = {"me/tiny-sd": folder, "me/gated": folder, "me/pickles": pickles, "me/empty": folder / "tokenizer"}
+    classifier = folder.with_name("tiny-vit")
+    tiny.build("vit").save_pretrained(classifier)
+    _Hub.repos = {"me/tiny-sd": folder, "me/gated": folder, "me/pickles": pickles, "me/empty": folder / "scheduler"}
+    _Hub.repos["me/tiny-vit"] = classifier
+    _Hub.given = []
     running = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{running.server_port}"
@@ -126,8 +132,8 @@ for model in sys.argv[1:]:
 """
 
 
-def _ask(address: str, home: Path, *models: str, **more: str) -> list[object]:
-    """What becomes of each id in a fresh process whose hub is at this address."""
+def _run(address: str, home: Path, command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+    """Python in a fresh process whose hub is at this address."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
     environment |= {
         "HF_ENDPOINT": address,
@@ -136,7 +142,12 @@ def _ask(address: str, home: Path, *models: str, **more: str) -> list[object]:
         "OMP_NUM_THREADS": "1",
         **more,
     }
-    done = subprocess.run([sys.executable, "-c", _ASK, *models], env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
+
+
+def _ask(address: str, home: Path, *models: str, **more: str) -> list[object]:
+    """What becomes of each id in a fresh process whose hub is at this address."""
+    done = _run(address, home, ["-c", _ASK, *models], **more)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["said"] for line in done.stdout.splitlines() if line.startswith('{"said"')]
 
@@ -164,6 +175,47 @@ def test_a_model_of_the_hub_is_fetched_and_what_cannot_be_had_is_said(server: st
     )
     assert again[:2] == [ok, ok]
     assert all("cannot be reached" in text and "local folder" in text for text in again[2:])
+
+
+def test_a_dry_run_fetches_configurations_and_counts_what_the_whole_model_would(
+    server: str, folder: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
+
+    def told(model: str, address: str = server, home: str = "home", **more: str) -> dict[str, str]:
+        words = [str(tmp_path / "a.png"), "--model", model, "--classes", "cat,dog", "--dry-run", "--device", "cpu"]
+        done = _run(address, tmp_path / home, ["-m", "gencls.cli", "classify", *words], **more)
+        if done.returncode:
+            assert (done.returncode, done.stdout) == (2, "")
+            return {"error": done.stderr}
+        return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+    whole = told(str(folder))
+    _Hub.given.clear()
+    found = told("hf:me/tiny-sd")
+    same = ("network evaluations", "network", "memory", "scores")
+    assert {name: found[name] for name in same} == {name: whole[name] for name in same}
+    assert found["time"].startswith("about ")
+    count, size = found["weights"].partition(" numbers, ")[::2]
+    assert size.endswith("counted: only configurations and tokenizers were fetched")
+    saved = int(whole["weights"].partition(" ")[0].replace(",", ""))
+    assert int(count.replace(",", "")) == pytest.approx(saved, rel=1e-3)  # buffers may be saved, too
+    assert "GET unet/config.json" in _Hub.given and not any("safetensors" in name for name in _Hub.given)
+    assert _ask("http://127.0.0.1:9", tmp_path / "home", "hf:me/tiny-sd")[0].startswith("hf:me/tiny-sd is not on this")
+
+    classifier = told("hf:me/tiny-vit")
+    assert classifier["network evaluations"] == "1"  # and not what it were for a diffusion model
+    assert {classifier[n] for n in ("network", "memory", "time")} == {"not known before the model is on this machine"}
+    # Without the hub: what has been fetched is enough, and of anything else the number of evaluations is what can be said.
+    gone = "http://127.0.0.1:9"
+    assert {name: told("hf:me/tiny-sd", gone)[name] for name in same} == {name: whole[name] for name in same}
+    nothing = told("hf:me/tiny-sd", gone, "elsewhere")
+    assert nothing["network evaluations"] == "32 if it is a diffusion model"
+    for name in ("network", "memory", "time"):
+        assert nothing[name].startswith("not known: hf:me/tiny-sd is not on this machine, and")
+        assert "cannot be reached" in nothing[name]
+    for model, why in (("me/gated", "is gated"), ("me/missing", "the hub has no me/missing"), ("me/empty", "neither")):
+        assert why in told(f"hf:{model}")["error"]
 
 
 def test_without_a_network_one_sentence_says_so(tmp_path: Path) -> None:
