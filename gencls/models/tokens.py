@@ -18,8 +18,11 @@ from gencls.stimuli.pictures import changes
 
 
 def pictured(codes: Tensor, grid: tuple[int, int], count: int) -> Tensor:
-    """Codes n×T, row by row → an image with a channel a code, n×count×rows×columns, 1 where the code stands and −1 elsewhere."""
-    return F.one_hot(codes.unflatten(1, grid), count).permute(0, 3, 1, 2).float() * 2 - 1
+    """Codes n×T, row by row → an image with a channel a code, n×count×rows×columns, √count where the code stands and 0 elsewhere.
+
+    So its mean square is 1, as a photograph's about is, and a network's first layer looks each code up.
+    """
+    return F.one_hot(codes.unflatten(1, grid), count).permute(0, 3, 1, 2).float() * count**0.5
 
 
 class TokenClassifier(DiscriminativeModel):

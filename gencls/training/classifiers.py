@@ -71,13 +71,13 @@ def tower(width: int, depth: int, patch_size: int, side: int) -> dict[str, objec
 
 
 class Tokens:
-    """The tokens that another model's VQ encoder makes of the photos, as images with a channel a code and 1 where it stands."""
+    """The tokens that another model's VQ encoder makes of the photos, as images with a channel a code."""
 
     def __init__(self, vq: Any, photos: Photos | Photographs) -> None:
         self.codes, self.labels = codes_of(vq, photos), photos.labels  # views×n×T
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images size×codes×8×8 of zeros and ones, and labels; views are those that the other model learned from."""
+        """Images size×codes×8×8 that `logits` scales to `pictured` ones, and labels; views are those that the other model learned from."""
         rows = torch.randint(self.codes.shape[1], (size,), generator=generator)
         chosen = self.codes[torch.randint(len(self.codes), (size,), generator=generator), rows]
         return pictured(chosen, (GRID, GRID), CODES) / 2 + 0.5, self.labels[rows]

@@ -56,7 +56,7 @@ def test_it_sees_the_tokens_that_the_other_model_reads(folder: Path) -> None:
     assert np.exp(answers).sum(1) == pytest.approx(1)
     codes = reader.encode(images)  # type: ignore[union-attr]
     assert torch.equal(seen[0].argmax(1).flatten(1), codes)
-    assert seen[0].unique().tolist() == [-1, 1] and (seen[0] == 1).sum() == codes.numel()
+    assert (seen[0] != 0).sum() == codes.numel() and seen[0].square().mean().item() == pytest.approx(1)
 
 
 def test_it_learns_from_the_tokens_of_every_photograph_and_its_mirror_image() -> None:
@@ -70,7 +70,7 @@ def test_it_learns_from_the_tokens_of_every_photograph_and_its_mirror_image() ->
     views = torch.stack([(codes == own[labels]).float().mean(1) for own in (plain, mirrored)])
     best, which = views.max(0)
     assert best.mean() > 0.98  # a batch rounds otherwise than one image does
-    assert 10 < which.sum() < 54 and torch.equal(pictured(codes, (GRID, GRID), CODES), images * 2 - 1)
+    assert 10 < which.sum() < 54 and torch.allclose(pictured(codes, (GRID, GRID), CODES), images * 2 - 1, atol=1e-5)
 
 
 def test_what_tokens_cannot_do_is_refused(folder: Path, tmp_path: Path) -> None:
