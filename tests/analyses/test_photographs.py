@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from gencls import metrics
 from gencls.analyses import ledger, photographs
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
@@ -65,6 +66,15 @@ def test_a_plain_difference_stands_and_a_small_one_does_not(both: tuple[Seen, Se
     assert found["p_holm"].iloc[0] < 0.05 and (found["p_holm"] >= found["p"]).all()
     said = photographs.verdict(found.reset_index())
     assert "natural/pixel is more shape-biased than natural/resnet" in said
+
+
+def test_it_is_said_who_reached_what_was_asked_of_it(both: tuple[Seen, Seen]) -> None:
+    said = photographs.reached(both[1])
+    there, _, short = said.partition("Fell short:")
+    accuracy = {m: float(metrics.accuracy(both[1].trials(m, "exp(-7t)"), None)) for m in both[1].scored}
+    for model, asked in photographs.ASKED.items():
+        assert (model in there) == (accuracy.get(model, 0) >= asked)
+        assert (f"{model} ({accuracy.get(model, 2):.3f}" in short) == (accuracy.get(model, 1) < asked)
 
 
 def test_pairs_are_compared_as_far_as_both_answered(both: tuple[Seen, Seen]) -> None:
