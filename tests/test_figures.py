@@ -149,6 +149,15 @@ def test_shape_bias_by_level(x: str, ends: list[tuple[float, float]]) -> None:
     assert "people: 0.96 [0.92, 0.99] throughout" in figures.describe(ax)
 
 
+def test_observers_without_a_level_are_told_apart_by_their_markers() -> None:
+    names = [f"m{i}" for i in range(11)]
+    frame = pd.DataFrame({"observer": names, "t": math.nan, "value": 0.5, "low": 0.4, "high": 0.6})
+    ax = figures.shape_bias_by_level(None, frame)
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    assert [line.get_label() for line in lines] == names
+    assert len({(to_rgb(line.get_color()), line.get_marker()) for line in lines}) == len(names)
+
+
 def curves() -> pd.DataFrame:
     return frame(
         "set observer condition value low high person",

@@ -215,7 +215,10 @@ def curves(ax: Axes, frame: pd.DataFrame, x: str, look: Styles, ticks: Sequence[
         rows = _with_people(ax, rows, x, colour, str(observer))
         across, rows = rows[rows[x].isna()], rows[rows[x].notna()].sort_values(x)
         for _, row in across.iterrows():
-            ax.axhline(row["value"], color=colour, lw=1.8, ls="--", marker="", label=str(observer), zorder=2)
+            ax.axhline(
+                row["value"], color=colour, lw=1.8, ls="--", marker=marker, markevery=[1], ms=marker_size(marker) - 1.5,
+                label=str(observer), zorder=2, clip_on=False,
+            )  # fmt: skip
             if not math.isnan(row["low"]):
                 ax.axhspan(row["low"], row["high"], color=colour, alpha=0.13, lw=0, label=f"_band {observer}")
             said.append(f"{observer}: {number(row['value'], row['low'], row['high'])} throughout")
