@@ -350,7 +350,7 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
     """An ordinary transformers image-classification folder: the hub's, or as `gencls train shapes/resnet` writes it.
 
     A preprocessor_config.json with an `image_processor_type` is the model's own preprocessing. One without is gencls's own, and
-    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times; or `tokens_of`: it sees the tokens of another model.
+    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times; or `codes_of`: it sees the codes of another model.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -361,15 +361,15 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
     if not own.keys().isdisjoint({"image_processor_type", "feature_extractor_type"}):
         processor = opened(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
-    if "tokens_of" in own:
-        from gencls.models.tokens import TokenClassifier
+    if "codes_of" in own:
+        from gencls.models.codes import CodeClassifier
         from gencls.models.zoo import digest, open_model
 
-        if digest(of := own["tokens_of"]) != own["digest"]:
+        if digest(of := own["codes_of"]) != own["digest"]:
             raise GenclsError(
-                f"{name} sees the tokens of another training of {of} than the one that is here; train it again"
+                f"{name} sees the codes of another training of {of} than the one that is here; train it again"
             )
-        return TokenClassifier(network, name, labels, open_model(of))  # type: ignore[arg-type]
+        return CodeClassifier(network, name, labels, open_model(of))  # type: ignore[arg-type]
     size, magnify = own["size"], own.get("magnify", 1)
     model = DiscriminativeModel(
         network,

@@ -210,7 +210,7 @@ def train_tokens(
 
 
 @torch.no_grad()
-def codes_of(vq: Any, photos: Photos | Photographs) -> Tensor:
+def _codes(vq: Any, photos: Photos | Photographs) -> Tensor:
     """The tokens of every photo, and of its mirror image where training shows those: views×n×T."""
     views = (False, True) if isinstance(photos, Photographs) else (False,)
     found = []
@@ -275,7 +275,7 @@ def train_transformer(
     `fast`: compiled, see `gencls.training.loop.compiled`.
     """
     network, vq = janus.network, janus.network.model.vqmodel
-    table = codes_of(vq, photos)
+    table = _codes(vq, photos)
     decoder, parts = network.model.language_model, network.model
     with torch.no_grad():  # codes that look alike start out alike
         parts.generation_embeddings.weight.copy_(

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 from transformers import BitConfig, BitForImageClassification, ViTConfig, ViTForImageClassification
 
+from gencls.models.codes import Reader, pictured
 from gencls.models.discriminative import magnified
-from gencls.models.tokens import pictured
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.autoregressive import CODES, GRID, codes_of
 from gencls.training.data import Labelled, Photographs, Photos
 from gencls.training.loop import Snapshots, compiled, fit
 
@@ -70,17 +69,21 @@ def tower(width: int, depth: int, patch_size: int, side: int) -> dict[str, objec
     }  # fmt: skip
 
 
-class Tokens:
-    """The tokens that another model's VQ encoder makes of the photos, as images with a channel a code."""
+class Codes:
+    """The codes that another model makes of every photo and of its mirror image, computed once; `channels` and `side` of their images."""
 
-    def __init__(self, vq: Any, photos: Photos | Photographs) -> None:
-        self.codes, self.labels = codes_of(vq, photos), photos.labels  # views×n×T
+    def __init__(self, reader: Reader, photos: Photos | Photographs) -> None:
+        self.reader, self.labels = reader, photos.labels
+        parts = [view for both in (photos.images, photos.images.flip(2)) for view in both.split(64)]  # of n×s×s×3
+        coded = [reader.encode(list(part.numpy())) for part in tqdm(parts, desc=f"codes of {reader.name}", unit="part")]
+        self.values = torch.cat(coded).unflatten(0, (2, -1))
+        _, self.channels, self.side, _ = pictured(reader, coded[0][:1]).shape
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images size×codes×8×8 that `logits` scales to `pictured` ones, and labels; views are those that the other model learned from."""
-        rows = torch.randint(self.codes.shape[1], (size,), generator=generator)
-        chosen = self.codes[torch.randint(len(self.codes), (size,), generator=generator), rows]
-        return pictured(chosen, (GRID, GRID), CODES) / 2 + 0.5, self.labels[rows]
+        """Images size×c×rows×columns that `logits` scales to `pictured` ones, and labels; half are of mirrored photos."""
+        rows = torch.randint(len(self.labels), (size,), generator=generator)
+        mirrored = (torch.rand(size, generator=generator) < 0.5).long()
+        return pictured(self.reader, self.values[mirrored, rows]) / 2 + 0.5, self.labels[rows]
 
 
 def logits(network: nn.Module, images: Tensor, magnify: int) -> Tensor:

@@ -24,7 +24,6 @@ from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training.data import Labelled, Photographs, Photos, pool
 
 POOL = 65_536  # training photos
-TOKENS_OF = "natural/ar"  # whose tokens a classifier of tokens sees
 #: How long steps are timed where a budget is given in minutes.
 PROBE_SECONDS = 5.0
 #: What may be done with a model along its training: itself, steps and seconds so far.
@@ -38,7 +37,7 @@ class Recipe:
     `seed` rules weights, order, captions and noise; the photos are the same for every seed.
     """
 
-    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "tokens", "clip", "driver" or "noised-classifier"
+    kind: str  # "pixel", "latent", "autoregressive", "resnet", "vit", "codes", "clip", "driver" or "noised-classifier"
     steps: int
     batch: int
     seed: int = 0
@@ -59,6 +58,7 @@ class Recipe:
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
     text_layers: int = 2  # of its text encoder; with none a category is looked up, as by its index
     sentences: bool = False  # whether its captions are varied sentences, not the bare category
+    of: str = ""  # whose codes a classifier of codes sees
     minutes: float | None = None  # what the number of steps was chosen for, by a probe of the machine
 
     @property
@@ -108,6 +108,7 @@ _PHOTOGRAPHS = Recipe(
     rate=1.5e-3,
 )  # fmt: skip
 _CLASSIFIER = Recipe("resnet", 3000, 64, world=TinyImageNet(), width=128, depth=(2, 3, 4), rate=2e-3)
+_CODES = replace(_CLASSIFIER, kind="codes", width=192, depth=(6,), rate=1e-3, patch=1)
 _SWEEP = replace(_CLASSIFIER, steps=1500, width=64, depth=(2, 2, 2), noise=(0.0, 1.0))
 #: What a cue's reliability in training is lowered to, the other one's being 1, and the cycles an image below which frequencies are kept.
 RELIABILITIES, LOW_PASSES = (0.5, 0.75), (2, 4, 8, 16)
@@ -140,7 +141,8 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32),
     "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
-    "natural/tokens": replace(_CLASSIFIER, kind="tokens", width=192, depth=(6,), rate=1e-3, patch=1),
+    "natural/tokens": replace(_CODES, of="natural/ar"),
+    "natural/latent-classifier": replace(_CODES, of="natural/latent"),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=7500, width=256, depth=(5,), activation="relu2", rate=1e-3
@@ -212,8 +214,8 @@ def _learnt(
 ) -> tuple[Any, float]:
     """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
     from gencls.models.zoo import open_model
-    from gencls.training.autoregressive import CODES, GRID, janus, train_autoregressive
-    from gencls.training.classifiers import Tokens, resnet, train_on_labels, vit
+    from gencls.training.autoregressive import janus, train_autoregressive
+    from gencls.training.classifiers import Codes, resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, train_classifier, train_generator
     from gencls.training.latent import latent_pipeline, train_latent
@@ -258,11 +260,10 @@ def _learnt(
         learnt: Labelled = photos
         if plan.kind == "vit":
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
-        elif plan.kind == "tokens":
-            size |= {"side": GRID, "channels": CODES}
+        elif plan.kind == "codes":
+            learnt = Codes(open_model(plan.of), photos)  # type: ignore[arg-type]
+            size |= {"side": learnt.side, "channels": learnt.channels}
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
-            reader: Any = open_model(TOKENS_OF)
-            learnt = Tokens(reader.network.model.vqmodel, photos)
         else:
             groups = plan.width // 8 if plan.natural else None
             saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
@@ -338,8 +339,8 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
-    if plan.kind == "tokens":
-        (new / "preprocessor_config.json").write_text(json.dumps({"tokens_of": TOKENS_OF, "digest": digest(TOKENS_OF)}))
+    if plan.kind == "codes":
+        (new / "preprocessor_config.json").write_text(json.dumps({"codes_of": plan.of, "digest": digest(plan.of)}))
     if plan.kind == "clip":
         from gencls.training.clip import processor
 
