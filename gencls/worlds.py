@@ -271,7 +271,8 @@ class Natural(World):
     models = (
         *("natural/pixel", "natural/latent", "natural/ar"),
         *("natural/denoising-classifier", "natural/clip"),
-        *("natural/resnet", "natural/resnet-noise", "natural/vit", "natural/tokens"),
+        *("natural/resnet", "natural/resnet-noise", "natural/vit"),
+        *("natural/latent-classifier", "natural/tokens"),
         *("natural/pixel32", "natural/resnet32"),
     )
 

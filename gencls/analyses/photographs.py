@@ -38,13 +38,15 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
-#: What differs in one thing above all: latents or tokens in the place of pixels; writing the same tokens or naming what they show; naming it
-#: from tokens or from pixels; captions in the place of labels before one and the same tower; convolutions in the place of patches before the same labels.
+#: What differs in one thing above all: latents or tokens in the place of pixels; making the same codes or naming what they show; naming it
+#: from codes or from pixels; captions in the place of labels before one and the same tower; convolutions in the place of patches before the same labels.
 KINDRED = (
     ("natural/latent", "natural/pixel"),
     ("natural/ar", "natural/pixel"),
     ("natural/ar", "natural/latent"),
+    ("natural/latent", "natural/latent-classifier"),
     ("natural/ar", "natural/tokens"),
+    ("natural/latent-classifier", "natural/vit"),
     ("natural/tokens", "natural/vit"),
     ("natural/clip", "natural/vit"),
     ("natural/resnet", "natural/vit"),

@@ -59,7 +59,12 @@ ENTRIES = (
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
     Entry("natural/tokens", "discriminative", "a transformer that classifies natural/ar's image tokens", "natural"),
-    Entry("natural/latent-classifier", "discriminative", "a transformer that classifies natural/latent's latents", "natural"),
+    Entry(
+        "natural/latent-classifier",
+        "discriminative",
+        "a transformer that classifies natural/latent's latents",
+        "natural",
+    ),
     Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
     Entry(
         "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"
