@@ -48,26 +48,29 @@ function marker(shape, x, y, color) {
 
 // The plot of one frame, WIDTH pixels wide; `extent` are the y limits.
 function plot(spec, marks, extent, label, WIDTH) {
-  const HEIGHT = Math.round(Math.max(250, WIDTH * 0.58));
   const { x, y, kind, groups, rules } = spec;
+  const across = WIDTH - PAD.left - PAD.right, names = x.categories ?? [];
+  const slanted = names.join("").length * 7.5 > across;
+  const slope = Math.asin(Math.min(1, Math.max(0.4, 15 * names.length / across))); // steeper where names stand closer
+  const below = slanted ? Math.max(PAD.bottom, 34 + 7 * Math.sin(slope) * Math.max(...names.map((c) => c.length))) : PAD.bottom; // of the axis
+  const HEIGHT = Math.round(Math.max(250, WIDTH * 0.58) + below - PAD.bottom);
   const ly = (v) => (y.log ? Math.log10(v) : v), lx = (v) => (x.log ? Math.log10(v) : v);
   const [y0, y1] = extent, categories = x.categories;
   const [x0, x1] = categories ? [-0.5, categories.length - 0.5] : x.extent.map(lx);
   const px = (v) => PAD.left + ((categories ? v : lx(v)) - x0) / (x1 - x0) * (WIDTH - PAD.left - PAD.right);
-  const py = (v) => HEIGHT - PAD.bottom - (ly(v) - y0) / (y1 - y0) * (HEIGHT - PAD.top - PAD.bottom);
+  const py = (v) => HEIGHT - below - (ly(v) - y0) / (y1 - y0) * (HEIGHT - PAD.top - below);
   const svg = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, class: "gx-plot" });
-  const bottom = HEIGHT - PAD.bottom, right = WIDTH - PAD.right;
+  const bottom = HEIGHT - below, right = WIDTH - PAD.right;
   for (const [v, text] of ticks(y0, y1, y.log)) {
     const at = py(y.log ? 10 ** v : v);
     svg.append(node("line", { x1: PAD.left, x2: right, y1: at, y2: at, class: "gx-grid" }),
       node("text", { x: PAD.left - 7, y: at + 4, "text-anchor": "end" }, text));
   }
   const xt = categories ? categories.map((c, i) => [i, c]) : ticks(x0, x1, x.log).map(([v, t]) => [x.log ? 10 ** v : v, t]);
-  const slanted = categories && categories.join("").length * 7.5 > right - PAD.left;
   for (const [v, text] of xt) {
     const at = px(v);
     svg.append(node("text", slanted
-      ? { transform: `translate(${at + 4},${bottom + 13}) rotate(-24)`, "text-anchor": "end" }
+      ? { transform: `translate(${at + 4},${bottom + 13}) rotate(${-slope * 180 / Math.PI})`, "text-anchor": "end" }
       : { x: at, y: bottom + 17, "text-anchor": "middle" }, text));
   }
   svg.append(node("line", { x1: PAD.left, x2: right, y1: bottom, y2: bottom, class: "gx-axis" }),
