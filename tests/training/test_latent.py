@@ -161,5 +161,9 @@ def test_the_compiled_decoder_has_the_gradients_of_the_plain_one(monkeypatch: py
         form(decoder)(z.contiguous(memory_format=torch.channels_last)).square().sum().backward()
         found.append({name: parameter.grad for name, parameter in decoder.named_parameters()})
     plain, quick = found
+    least = 1e-4 * max(
+        float(gradient.norm()) for gradient in plain.values()
+    )  # a bias before a norm of single channels has none
     for name, gradient in plain.items():
-        assert torch.allclose(quick[name], gradient, rtol=0, atol=1e-3 * gradient.abs().max().item()), name
+        assert (quick[name] - gradient).norm() <= max(1e-3 * gradient.norm(), least), name
+    assert sum(float(gradient.norm()) > 10 * least for gradient in plain.values()) > len(plain) / 2
