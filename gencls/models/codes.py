@@ -62,5 +62,6 @@ class CodeClassifier(DiscriminativeModel):
         """The network's own output for H×W×3 uint8 images, n of them."""
         if self.noise:
             raise GenclsError(f"{self.name}: noise is mixed into pixels only, and it sees codes")
+        codes = pictured(self.reader, self.reader.encode(images))
         with torch.no_grad():
-            return self.network(pictured(self.reader, self.reader.encode(images)))
+            return self.network(codes.to(next(self.network.parameters()).device))
