@@ -159,6 +159,8 @@ class World:
                 left = [i for i, row in zip(left, rows, strict=True) if row is None]
         if left:
             if stimuli.missing:
+                if not (parts or digest or zoo.listed(model) or model.startswith("hf:")):
+                    raise zoo.unknown(model)
                 raise GenclsError(
                     f"{model} on {stimuli.name}: not on record under these parameters, and the stimuli are not here: {stimuli.missing}"
                 )

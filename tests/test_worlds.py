@@ -17,7 +17,11 @@ from gencls.likelihood.plans import Exhaustive
 
 
 @pytest.mark.parametrize(
-    "module", ["trials", "metrics", "figures", "likelihood.records", "likelihood.weightings", "worlds"]
+    "module",
+    [
+        *("trials", "metrics", "figures", "likelihood.records", "likelihood.weightings", "worlds"),
+        *("results", "analyses.coding", "analyses.photographs"),
+    ],
 )
 def test_analysis_needs_no_torch(module: str) -> None:
     code = (
@@ -100,3 +104,14 @@ def test_fewer_than_one_real_stimulus_is_refused(mirror: Path) -> None:
         for n in (0, -1):
             with pytest.raises(GenclsError, match="ask for at least one"):
                 gencls.world(world).stimuli(name, n)
+
+
+def test_a_model_that_nobody_knows_is_named_where_the_stimuli_are_not_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
+    world = gencls.world("natural")
+    with pytest.raises(GenclsError, match="no model 'natural/latnt'"):
+        world.scores(world.stimuli("edge"), "natural/latnt")
+    with pytest.raises(GenclsError, match="not on record under these parameters"):
+        world.scores(world.stimuli("edge"), "natural/resnet", dtype="bfloat16")

@@ -1,6 +1,6 @@
 """What the codes that generative models look at keep of an image: classifiers are shown the stimuli coded and decoded again.
 
-On record in `CODED`, made by `scripts/natural_people.py`; people's trials have no part in it.
+On record in `CODED`, made by `scripts/natural_people.py`; people's trials have no part in it. Reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gencls import figures, metrics
 from gencls.analyses.bias import QUICK
@@ -27,6 +26,8 @@ COLUMNS = ["measure", "coder", "observer", "value", "low", "high", "n"]
 
 def decoded(images: Sequence[np.ndarray], coder: str) -> np.ndarray:
     """H×W×3 uint8 images as the model's autoencoder, of latents or of tokens, makes them again: n×s×s×3 uint8."""
+    import torch
+
     model: Any = open_model(coder)
     with torch.no_grad():
         if model.kind == "autoregressive":

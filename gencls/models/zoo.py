@@ -194,7 +194,7 @@ def open_model(
         return _prepared(opened, device, compile)
     folder = hub.fetch(model, allow_pickles) if model.startswith("hf:") else folder_of(model) or weights.fetch(model)
     if folder is None:
-        if model.partition("@")[0] in {entry.id for entry in ENTRIES}:
+        if listed(model):
             raise GenclsError(f"the weights of {model} are not here; make them with `gencls train {model}`")
         raise unknown(model)
     found = open_folder(folder, model, dtype, allow_pickles, device, offload, resolution, crop)
@@ -234,6 +234,11 @@ def _compiled(model: Model, device: str) -> bool:
             part.compile()
     model.compiled = True
     return True
+
+
+def listed(model: str) -> bool:
+    """Whether this project names the model, or the one that it is another training seed of."""
+    return model.partition("@")[0] in {entry.id for entry in ENTRIES}
 
 
 def unknown(model: str) -> GenclsError:
