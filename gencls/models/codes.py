@@ -32,6 +32,18 @@ def pictured(reader: Reader, codes: Tensor) -> Tensor:
     return F.one_hot(codes.unflatten(1, reader.grid), count).permute(0, 3, 1, 2).float() * count**0.5
 
 
+def reader_of(preprocessing: Mapping[str, Any], name: str) -> Reader:
+    """The model that a preprocessor_config.json names (`codes_of`); GenclsError where it was trained again since (`digest`)."""
+    from gencls.models.zoo import digest, open_model
+
+    of = preprocessing["codes_of"]
+    if digest(of) != preprocessing["digest"]:
+        raise GenclsError(
+            f"{name} sees the codes of another training of {of} than the one that is here; train it again"
+        )
+    return open_model(of)  # type: ignore[return-value]
+
+
 class CodeClassifier(DiscriminativeModel):
     """A classifier behind another model's encoder; of two that see the same codes one was told labels, one learned to make the image.
 

@@ -362,14 +362,9 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
         processor = opened(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
     if "codes_of" in own:
-        from gencls.models.codes import CodeClassifier
-        from gencls.models.zoo import digest, open_model
+        from gencls.models.codes import CodeClassifier, reader_of
 
-        if digest(of := own["codes_of"]) != own["digest"]:
-            raise GenclsError(
-                f"{name} sees the codes of another training of {of} than the one that is here; train it again"
-            )
-        return CodeClassifier(network, name, labels, open_model(of))  # type: ignore[arg-type]
+        return CodeClassifier(network, name, labels, reader_of(own, name))
     size, magnify = own["size"], own.get("magnify", 1)
     model = DiscriminativeModel(
         network,

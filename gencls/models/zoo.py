@@ -54,7 +54,12 @@ ENTRIES = (
     Entry("natural/pixel32", "diffusion", "the same at 32×32, with a quarter as many patches", "natural"),
     Entry("natural/resnet32", "discriminative", "natural/resnet at 32×32: what resolution does", "natural"),
     Entry("natural/latent", "diffusion", "text-to-image diffusion in latents (like Stable Diffusion)", "natural"),
-    Entry("natural/denoising-classifier", "noised", "its control: classifies the same noised photographs", "natural"),
+    Entry(
+        "natural/denoising-classifier",
+        "noised",
+        "natural/pixel's control: classifies the same noised photographs",
+        "natural",
+    ),
     Entry("natural/resnet", "discriminative", "a ResNet with GroupNorm, same photographs", "natural"),
     Entry("natural/resnet-noise", "discriminative", "the same, trained with the paper's noise", "natural"),
     Entry("natural/vit", "discriminative", "a vision transformer, same photographs", "natural"),
@@ -63,6 +68,12 @@ ENTRIES = (
         "natural/latent-classifier",
         "discriminative",
         "a transformer that classifies natural/latent's latents",
+        "natural",
+    ),
+    Entry(
+        "natural/latent-denoising-classifier",
+        "noised",
+        "natural/latent's control: classifies the same noised latents",
         "natural",
     ),
     Entry("natural/clip", "contrastive", "image and text towers, same photographs and captions (like CLIP)", "natural"),
@@ -132,7 +143,7 @@ def kind(folder: Path) -> str:
     if (folder / "model_index.json").is_file():
         return "diffusion"
     config = json.loads((folder / "config.json").read_text())
-    if config.get("_class_name") == "PatchClassifier":
+    if config.get("_class_name") in ("PatchClassifier", "UNetClassifier"):
         return "noised"
     if config.get("model_type") in AUTOREGRESSIVE:
         return "autoregressive"

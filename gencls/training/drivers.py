@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gencls.models.noised import UNetClassifier
 from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
-from gencls.training.data import Pool
+from gencls.training.data import Labelled, Pool
 from gencls.training.loop import Snapshots, compiled, fit
 from gencls.training.pixel import scheduler
 
@@ -35,7 +38,7 @@ def weights(loss: str, alphas_cumprod: Tensor) -> Tensor:
 
 
 def _noised(
-    photos: Pool, batch: int, alphas: Tensor, generator: torch.Generator
+    photos: Labelled, batch: int, alphas: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x₀, labels, timesteps (uniform, stratified over the batch) and x_t."""
     images, labels = photos.batch(batch, generator)
@@ -109,9 +112,19 @@ def classifier(
     )
 
 
+def latent_classifier(seed: int, unet: Mapping[str, Any], labels: Sequence[str]) -> UNetClassifier:
+    """The untrained classifier of noised latents, its weights a function of the seed. `unet`: the configuration of the generator's U-Net."""
+    torch.manual_seed(seed)
+    network = UNetClassifier(dict(unet), list(labels))
+    for part in network.modules():
+        if isinstance(part, Attention):
+            part.set_processor(AttnProcessor())  # the fused kernel's backward pass is slow on 64 tokens
+    return network
+
+
 def train_classifier(
-    network: PatchClassifier,
-    photos: Pool,
+    network: PatchClassifier | UNetClassifier,
+    photos: Labelled,
     steps: int,
     batch: int,
     seed: int,
@@ -119,12 +132,16 @@ def train_classifier(
     *,
     label: str,
     recipe: str,
+    alphas: Tensor | None = None,
     rate: float = LEARNING_RATE,
     fast: bool = False,
     snapshots: Snapshots | None = None,
 ) -> float:
-    """Train on the classes of the very photos, timesteps and noise of a generator under the cosine schedule, by cross-entropy. `rate`: the highest learning rate."""
-    alphas = scheduler("cosine").alphas_cumprod
+    """Train on the classes of the very photos or latents, timesteps and noise of a generator, by cross-entropy.
+
+    `alphas`: ᾱ of its timesteps, those of the cosine schedule by default. `rate`: the highest learning rate.
+    """
+    alphas = scheduler("cosine").alphas_cumprod if alphas is None else alphas
     forward = compiled(network) if fast else network
 
     def value(step: int) -> Tensor:
@@ -133,4 +150,9 @@ def train_classifier(
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(forward(x_t, timestep), labels)
 
-    return fit(network, value, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    network.to(memory_format=torch.channels_last)
+    seconds = fit(
+        network, value, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots
+    )
+    network.to(memory_format=torch.contiguous_format)
+    return seconds

@@ -58,7 +58,7 @@ class Recipe:
     loss: str = "x0"  # … and what its error is weighted by: see `gencls.training.drivers.LOSSES`
     text_layers: int = 2  # of its text encoder; with none a category is looked up, as by its index
     sentences: bool = False  # whether its captions are varied sentences, not the bare category
-    of: str = ""  # whose codes a classifier of codes sees
+    of: str = ""  # whose codes a classifier of codes or of noised latents sees
     minutes: float | None = None  # what the number of steps was chosen for, by a probe of the machine
 
     @property
@@ -147,6 +147,9 @@ RECIPES: dict[str, Recipe] = {
     "natural/denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=7500, width=256, depth=(5,), activation="relu2", rate=1e-3
     ),
+    "natural/latent-denoising-classifier": replace(
+        _CLASSIFIER, kind="noised-classifier", steps=10_000, rate=1e-3, of="natural/latent"
+    ),
     "natural/ar": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
     "sweep/clean": replace(_SWEEP, noise=None),
     **{f"sweep/gamma-{low:g}": replace(_SWEEP, noise=(low, 1.0)) for low in (0.9, 0.75, 0.5, 0.25, 0.0)},
@@ -217,7 +220,7 @@ def _learnt(
     from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.classifiers import Codes, resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
-    from gencls.training.drivers import classifier, train_classifier, train_generator
+    from gencls.training.drivers import classifier, latent_classifier, train_classifier, train_generator
     from gencls.training.latent import latent_pipeline, train_latent
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
@@ -251,6 +254,14 @@ def _learnt(
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
         seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
+    elif plan.kind == "noised-classifier" and plan.of:
+        reader: Any = open_model(plan.of)
+        saved = latent_classifier(plan.seed, reader.pipeline.unet.config, plan.labels)
+        alphas = reader.pipeline.scheduler.alphas_cumprod
+        run = (Codes(reader, photos), *run[1:])
+        seconds = train_classifier(
+            saved, *run, alphas=alphas, label=model, recipe=bound, rate=plan.rate, snapshots=along
+        )
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(
@@ -339,7 +350,7 @@ def _publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) ->
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
         half = {"size": side, "resample": 0, "magnify": plan.magnify, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         (new / "preprocessor_config.json").write_text(json.dumps(half, indent=1))
-    if plan.kind == "codes":
+    if plan.of:
         (new / "preprocessor_config.json").write_text(json.dumps({"codes_of": plan.of, "digest": digest(plan.of)}))
     if plan.kind == "clip":
         from gencls.training.clip import processor
