@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -182,27 +181,6 @@ def explorer_table(seen: Seen, photos: Seen, ks: Sequence[float], starts: Sequen
         for part in ([reweighted(seen, photos, k, start, moving)] if moving else []) + [fixed.assign(k=k, start=start)]
     ]
     return pd.concat([p for p in parts if len(p)], ignore_index=True)
-
-
-def drawn(models: Sequence[str], categories: Sequence[str], seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
-    """What each of these models whose weights are here draws of each category, without guidance, and what each picture is."""
-    from gencls.models.autoregressive import AutoregressiveModel
-    from gencls.models.diffusion import DiffusionModel
-    from gencls.training.autoregressive import Janus
-    from gencls.training.samples import draw
-
-    images: list[np.ndarray] = []
-    names: list[str] = []
-    for model in [m for m in models if zoo.digest(m)]:
-        opened = zoo.open_model(model)
-        drawing: Any = opened.pipeline if isinstance(opened, DiffusionModel) else None
-        if isinstance(opened, AutoregressiveModel):
-            drawing = Janus(opened.network, opened.adapter.processor)
-        if drawing is not None:
-            made = draw(drawing, [f"a photo of a {c}" for c in categories], seed, 1)[:, 0]
-            images += list(np.rint(made * 255).astype(np.uint8))
-            names += [f"{c} ({model.rpartition('/')[2]})" for c in categories]
-    return images, names
 
 
 def noise_at_test(world: World, shares: Sequence[float] = SHARES, n: int | None = None) -> tuple[pd.DataFrame, str]:

@@ -206,16 +206,28 @@ class PixelPipeline(DiffusionPipeline):
         num_inference_steps: int = 25,
         generator: torch.Generator | None = None,
         output_type: str = "pil",
+        guidance_scale: float = 1.0,
+        negative_prompt: list[str] | None = None,
     ) -> ImagePipelineOutput:
-        """Images of the prompts by deterministic DDIM steps from noise."""
+        """Images of the prompts by deterministic DDIM steps from noise.
+
+        With a `guidance_scale` g above 1 each step goes from what a prompt predicts g − 1 times further away from what one of `negative_prompt`
+        predicts; they take turns, so that over the steps it is their mean (Ho & Salimans 2022 go away from the empty prompt, which this
+        network was not trained with).
+        """
         prompts = [prompt] if isinstance(prompt, str) else prompt
         text = self.encode_prompt(prompts)
+        against = self.encode_prompt(negative_prompt or [""]) if guidance_scale > 1 else None
         config = self.transformer.config
         shape = (len(prompts), config.in_channels, config.sample_size, config.sample_size)
         sample = torch.randn(shape, generator=generator).to(self.device)
         self.scheduler.set_timesteps(num_inference_steps)
-        for timestep in self.progress_bar(self.scheduler.timesteps):
-            prediction = self.transformer(sample, timestep.expand(len(prompts)), text)
+        for step, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
+            seen = self.transformer.trunk(sample, timestep.expand(len(prompts)))
+            prediction = self.transformer.head(*seen, text)
+            if against is not None:
+                other = self.transformer.head(*seen, against[step % len(against)].expand_as(text))
+                prediction = prediction + (guidance_scale - 1) * (prediction - other)
             sample = self.scheduler.step(prediction, timestep, sample).prev_sample
         images = (sample / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().float().numpy()
         return ImagePipelineOutput(images=self.numpy_to_pil(images) if output_type == "pil" else images)

@@ -73,23 +73,37 @@ class Janus:
         return found["input_ids"], found["attention_mask"]
 
     @torch.no_grad()
-    def write(self, captions: Sequence[str], generator: torch.Generator) -> Tensor:
-        """The tokens of a picture a caption, n×T, each drawn given those before it, at temperature 1 and without guidance."""
-        parts = self.network.model
-        words, mask = self.prompts(captions, _LONGEST)
-        fed, codes = self.network.get_input_embeddings()(words), []
+    def write(self, captions: Sequence[str], generator: torch.Generator, guidance: float = 1.0) -> Tensor:
+        """The tokens of a picture a caption, n×T, each drawn given those before it, at temperature 1.
+
+        With a `guidance` g above 1 they are drawn by p(token | caption)·(p(token | caption)/p(token))^(g − 1), as Parti's are (Yu et al. 2022), but
+        this model was not trained without a caption: p(token) is its own mixture over all the captions, each as likely as the
+        tokens so far make it.
+        """
+        n, decoder = len(captions), self.network.model.language_model
+        m = n if guidance > 1 else 1  # captions that each picture is read under, its own first
+        reading = (torch.arange(n)[:, None] + torch.arange(m)).flatten() % n
+        words, mask = (part[reading] for part in self.prompts(captions, _LONGEST))
+        fed, cache, codes = self.network.get_input_embeddings()(words), None, []
+        posterior = torch.zeros(n, m)  # log p(tokens so far | caption)
         for _ in range(GRID**2):
-            states = parts.language_model(inputs_embeds=fed, attention_mask=mask, use_cache=False).last_hidden_state
-            likely = parts.generation_head(states[:, -1]).float().softmax(-1)
+            out = decoder(inputs_embeds=fed, attention_mask=mask, past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            each = self.network.model.generation_head(out.last_hidden_state[:, -1]).float().log_softmax(-1)
+            each = each.unflatten(0, (n, m))  # n×m×codes
+            mixed = (posterior.log_softmax(1)[..., None] + each).logsumexp(1)
+            likely = (each[:, 0] + (guidance - 1) * (each[:, 0] - mixed)).softmax(-1)
             codes.append(torch.multinomial(likely, 1, generator=generator))
-            fed = torch.cat([fed, self.network.prepare_embeddings_for_image_generation(codes[-1])], 1)
+            posterior = posterior + each.gather(2, codes[-1][:, None].expand(n, m, 1))[..., 0]
+            fed = self.network.prepare_embeddings_for_image_generation(codes[-1].repeat_interleave(m, 0))
             mask = F.pad(mask, (0, 1), value=1)
         return torch.cat(codes, 1)
 
     @torch.no_grad()
-    def draw(self, captions: Sequence[str], generator: torch.Generator) -> np.ndarray:
+    def draw(self, captions: Sequence[str], generator: torch.Generator, guidance: float = 1.0) -> np.ndarray:
         """What is written, decoded: n×s×s×3 in [0, 1]."""
-        pixels = self.network.model.vqmodel.decode(self.write(captions, generator)).float()  # n×3×s×s in [−1, 1]
+        written = self.write(captions, generator, guidance)
+        pixels = self.network.model.vqmodel.decode(written).float()  # n×3×s×s in [−1, 1]
         return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
 

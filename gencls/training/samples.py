@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,24 +10,31 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from gencls.models.pixel import PixelPipeline
 from gencls.training.autoregressive import Janus
 
 #: Of a sampler, and images a prompt: enough to see what is there.
 STEPS, COLUMNS = 25, 2
+#: How much further than the model's own prediction a guided picture goes towards its prompt.
+GUIDANCE = 4.0
 #: An image is magnified, each pixel alike, to about so many pixels a side.
 _SIDE, _MARGIN = 128, 8
 
 
 def sheet(model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> Image.Image:
-    """A row a prompt, named at its left; arguments as in `draw`."""
-    return _laid_out(draw(model, prompts, seed, columns), prompts)
+    """A row a prompt, named at its left: `columns` pictures as the model is scored, then as many from the same noise, guided."""
+    both = [draw(model, prompts, seed, columns, guidance) for guidance in (1.0, GUIDANCE)]
+    return _laid_out(np.concatenate(both, 1), prompts)
 
 
-def draw(model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS) -> np.ndarray:
-    """prompts×columns×s×s×3 in [0, 1]; without guidance, as the model is scored.
+def draw(
+    model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUMNS, guidance: float = 1.0
+) -> np.ndarray:
+    """prompts×columns×s×s×3 in [0, 1]; without guidance by default, as the model is scored.
 
     `model` is a pipeline that diffusers opens, or is called as they are, or a `gencls.training.autoregressive.Janus`; in the middle of a training it
-    may be, and is left as it was. What is drawn is a function of the seed, the row and the column.
+    may be, and is left as it was. What is drawn is a function of the seed, the row and the column. `guidance`: a pipeline of diffusers' own goes
+    away from the empty prompt, the others from all the prompts together.
     """
     written = isinstance(model, Janus)
     parts = [model.network] if written else [part for part in model.components.values() if isinstance(part, nn.Module)]
@@ -38,18 +44,20 @@ def draw(model: Any, prompts: Sequence[str], seed: int = 0, columns: int = COLUM
             part.eval()
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # compiling for another batch takes longer
             each = [torch.Generator().manual_seed(seed + column) for column in range(columns)]
-            drawn = [model.draw(prompts, g) if written else _denoised(model, prompts, g) for g in each]
+            drawn = [
+                model.draw(prompts, g, guidance) if written else _denoised(model, prompts, g, guidance) for g in each
+            ]
     finally:
         for part, was in zip(parts, learning, strict=True):
             part.train(was)
     return np.stack(drawn, 1)
 
 
-def _denoised(pipeline: Any, prompts: Sequence[str], generator: torch.Generator) -> np.ndarray:
+def _denoised(pipeline: Any, prompts: Sequence[str], generator: torch.Generator, guidance: float) -> np.ndarray:
     """A picture a prompt, n×s×s×3 in [0, 1]."""
-    options: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "np"}
-    if "guidance_scale" in inspect.signature(type(pipeline).__call__).parameters:
-        options["guidance_scale"] = 1.0
+    options: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "np", "guidance_scale": guidance}
+    if isinstance(pipeline, PixelPipeline):
+        options["negative_prompt"] = list(prompts)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline(list(prompts), generator=generator, **options).images
 

@@ -78,6 +78,50 @@ def test_it_learns_from_the_codes_of_every_photograph_and_its_mirror_image(of: s
     assert 10 < off.argmin(0).sum() < 54
 
 
+@pytest.fixture(scope="module")
+def noised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1, "split": "dev"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "pool", lambda *_: Few())
+        patch.setattr(recipes, "_examine", lambda *_: {"in_distribution_accuracy": accuracy})
+        patch.setattr(recipes, "_card", lambda *_: "card")
+        name = "natural/latent-denoising-classifier"
+        given = replace(RECIPES[name], steps=4, batch=8)
+        return train(name, tmp_path_factory.mktemp("noised") / "noised", given=given)
+
+
+def test_a_classifier_of_noised_latents_sees_what_the_generator_sees_with_half_of_its_layers(noised: Path) -> None:
+    model: Any = open_folder(noised, "noised")
+    reader: Any = open_model("natural/latent")
+    layers = reader.pipeline.unet.state_dict()
+    shared = {k: v for k, v in model.network.state_dict().items() if k.startswith(("down_blocks.", "mid_block."))}
+    assert shared and all(layers[name].shape == weight.shape for name, weight in shared.items())
+    assert all(k in shared for k in layers if k.startswith(("down_blocks.", "mid_block.")))
+    images = list(Few().images[:3].numpy())
+    x0 = model.encode(images)
+    assert torch.equal(x0, reader.encode(images)) and model.kind == "noised" and "natural/latent" in model.preprocessing
+    t, noise = torch.tensor([0.1, 0.5, 0.9]), torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    for own, other in zip(model.levels(t.tolist()), reader.levels(t.tolist()), strict=True):
+        assert torch.equal(own, other)  # noised as the generator's
+    classes = ["cat", "dog", "car"]
+    found = model.errors(x0, noise, t, torch.arange(3).expand(3, 3), model.asked(classes))
+    timestep, alpha, sigma = (part[:, None, None, None] for part in reader.levels(t.tolist()))
+    with torch.no_grad():
+        p = model.network(alpha * x0 + sigma * noise, timestep.flatten()).double().softmax(1)
+    each = torch.stack([p[:, model.behind[c]].mean(1) for c in classes], 1)
+    torch.testing.assert_close(found, -(each / each.sum(1, keepdim=True)).log(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_classifier_of_the_latents_of_another_training_is_refused(noised: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(noised, other)
+    (other / "preprocessor_config.json").write_text(json.dumps({"codes_of": "natural/latent", "digest": "0"}))
+    with pytest.raises(GenclsError, match="another training of natural/latent"):
+        open_folder(other, "noised")
+    with pytest.raises(GenclsError, match="its own size only"):
+        open_folder(noised, "noised", resolution=32)
+
+
 def test_what_codes_cannot_do_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(GenclsError, match="its own size only"):
         open_folder(folder, "codes", resolution=32)

@@ -91,6 +91,31 @@ def test_a_picture_is_written_token_by_token_by_the_likelihoods_that_are_scored(
     np.testing.assert_allclose(images * 2 - 1, decoded.clamp(-1, 1), atol=1e-5)
 
 
+def test_guidance_prefers_what_a_caption_says_more_than_all_of_them_do(opened: AutoregressiveModel) -> None:
+    """Under all but endless guidance each token is the one whose likelihood ratio to the mixture of the captions is the largest."""
+    janus = Janus(copy.deepcopy(opened.network), opened.adapter.processor)
+    asked = ["a star", "a small photo of a heart", "a moon"]
+    codes = janus.write(asked, torch.Generator().manual_seed(0), guidance=1e7)
+    assert len({tuple(row) for row in codes.tolist()}) == 3
+    for picture, place in ((0, 0), (1, 1), (2, 40)):
+        each = []
+        for caption in asked:
+            every = codes[picture].repeat(CODES, 1)
+            every[:, place] = torch.arange(CODES)
+            values = _trained(opened, every, [caption] * CODES)
+            each.append((values[0, :place].sum(), values[:, place]))
+        posterior = torch.stack([before for before, _ in each]).log_softmax(0)
+        mixed = (posterior[:, None] + torch.stack([after for _, after in each])).logsumexp(0)
+        ratio = each[picture][1] - mixed
+        assert ratio[codes[picture, place]] > ratio.max() - 1e-5 and ratio.max() > ratio.quantile(0.9) + 1e-5
+
+
+def test_guidance_among_one_caption_changes_nothing(opened: AutoregressiveModel) -> None:
+    janus = Janus(opened.network, opened.adapter.processor)
+    plain, guided = (janus.write(["a star"], torch.Generator().manual_seed(0), g) for g in (1.0, 5.0))
+    assert torch.equal(plain, guided)
+
+
 def test_a_sheet_of_a_network_in_training_leaves_it_in_training(opened: AutoregressiveModel) -> None:
     janus = Janus(copy.deepcopy(opened.network).train(), opened.adapter.processor)
     first, again = (draw(janus, ["a star"], seed=3) for _ in range(2))

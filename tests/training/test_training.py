@@ -188,6 +188,32 @@ def test_a_sheet_shows_a_row_a_prompt_and_leaves_the_pipeline_as_it_was(family: 
     assert np.array_equal(np.asarray(page), again) and not np.array_equal(again, other)
 
 
+def test_guidance_goes_away_from_one_negative_prompt_a_step_in_turn() -> None:
+    from gencls.training.pixel import pipeline
+
+    pipe = pipeline(0, width=64, patch_size=16, trunk_depth=1, text_depth=1)
+    for layer in (pipe.transformer.patch_out, pipe.transformer.last_modulation):
+        torch.nn.init.normal_(layer.weight, std=0.05)  # where training begins the text changes nothing
+    pipe.set_progress_bar_config(disable=True)
+
+    def drawn(guidance: float, negative: list[str] | None, steps: int = 2) -> np.ndarray:
+        given = {"output_type": "np", "guidance_scale": guidance, "negative_prompt": negative}
+        return pipe("a star", steps, torch.Generator().manual_seed(3), **given).images
+
+    np.testing.assert_allclose(drawn(4, ["a star"]), drawn(1, None), atol=1e-5)
+    moon, both, turned = drawn(4, ["a moon"]), drawn(4, ["a moon", "a heart"]), drawn(4, ["a heart", "a moon"])
+    assert np.abs(moon - drawn(1, None)).max() > 0.01 < np.abs(both - turned).max()
+    np.testing.assert_array_equal(drawn(4, ["a moon", "a heart"], 1), drawn(4, ["a moon"], 1))
+    pipe.scheduler.set_timesteps(1)
+    noise = torch.randn((1, 3, 32, 32), generator=torch.Generator().manual_seed(3))
+    own, other = (
+        pipe.transformer(noise, pipe.scheduler.timesteps[:1], pipe.encode_prompt([p])) for p in ("a star", "a moon")
+    )
+    expected = pipe.scheduler.step(own + 3 * (own - other), pipe.scheduler.timesteps[0], noise).prev_sample
+    found = torch.from_numpy(drawn(4, ["a moon"], 1)).permute(0, 3, 1, 2) * 2 - 1
+    torch.testing.assert_close(found, expected.detach().clamp(-1, 1), atol=1e-4, rtol=0)
+
+
 def test_noise_for_none_of_the_images_is_no_noise_and_for_half_of_them_is_neither_that_nor_for_all(
     tmp_path: Path,
 ) -> None:
