@@ -274,7 +274,7 @@ class Natural(World):
         *("natural/pixel", "natural/latent", "natural/ar"),
         *("natural/denoising-classifier", "natural/clip"),
         *("natural/resnet", "natural/resnet-noise", "natural/vit"),
-        *("natural/latent-classifier", "natural/tokens"),
+        *("natural/latent-denoising-classifier", "natural/latent-classifier", "natural/tokens"),
         *("natural/pixel32", "natural/resnet32"),
     )
 

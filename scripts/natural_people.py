@@ -1,13 +1,13 @@
 """Compute what the natural world's pages say of people, of resolution and of noise: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
 
-People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier, `coding.CODED` of classifiers behind other models' autoencoders,
+People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier, `coding.CODED` of classifiers behind other models' autoencoders, `drawings.RECOGNISED` of pictures that the models draw,
 `photographs.NOISE` of this world's ResNets, and `photographs.SWEEP` of the small ones whose weights do not ship: it is made again where all of them lie in runs/weights/sweep.
 """
 
 from __future__ import annotations
 
 import gencls
-from gencls.analyses import coding, photographs
+from gencls.analyses import coding, drawings, photographs
 from gencls.errors import GenclsError
 from gencls.training.recipes import RECIPES
 from gencls.worlds import REAL_SETS, WEIGHTS_OF_SEEDS, World
@@ -36,6 +36,9 @@ if __name__ == "__main__":
     coded = coding.computed(natural)
     coded.to_csv(coding.CODED, index=False, float_format="%.6g")
     print(coding.CODED, len(coded))
+    drawn = drawings.computed(natural)
+    drawn.to_csv(drawings.RECOGNISED, index=False, float_format="%.6g")
+    print(drawings.RECOGNISED, len(drawn))
     noised, _ = photographs.noise_at_test(natural)
     noised.to_csv(photographs.NOISE, index=False, float_format="%.6g")
     print(photographs.NOISE, len(noised))

@@ -37,13 +37,15 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
-#: What differs in one thing above all: latents or tokens in the place of pixels; making the same codes or naming what they show; naming it
+#: What differs in one thing above all: latents or tokens in the place of pixels; making the same codes or naming what they show, noised or clean; naming it
 #: from codes or from pixels; captions in the place of labels before one and the same tower; convolutions in the place of patches before the same labels.
 KINDRED = (
     ("natural/latent", "natural/pixel"),
     ("natural/ar", "natural/pixel"),
     ("natural/ar", "natural/latent"),
+    ("natural/latent", "natural/latent-denoising-classifier"),
     ("natural/latent", "natural/latent-classifier"),
+    ("natural/latent-denoising-classifier", "natural/latent-classifier"),
     ("natural/ar", "natural/tokens"),
     ("natural/latent-classifier", "natural/vit"),
     ("natural/tokens", "natural/vit"),
