@@ -17,7 +17,7 @@ from gencls.errors import GenclsError
 from gencls.models.codes import CodeClassifier, pictured
 from gencls.models.zoo import open_folder, open_model
 from gencls.stimuli import tiny_imagenet
-from gencls.training import recipes
+from gencls.training import publishing, recipes
 from gencls.training.classifiers import Codes
 from gencls.training.data import Photographs
 from gencls.training.recipes import RECIPES, train
@@ -39,8 +39,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1, "split": "dev"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipes, "pool", lambda *_: Few())
-        patch.setattr(recipes, "_examine", lambda *_: {"in_distribution_accuracy": accuracy})
-        patch.setattr(recipes, "_card", lambda *_: "card")
+        patch.setattr(publishing, "examine", lambda *_: {"in_distribution_accuracy": accuracy})
+        patch.setattr(publishing, "card", lambda *_: "card")
         patch.setattr("gencls.training.classifiers.compiled", lambda module: module)
         given = replace(RECIPES[request.param], steps=4, batch=8, width=64, depth=(1,))
         return train(request.param, tmp_path_factory.mktemp("codes") / "codes", given=given)
@@ -83,8 +83,8 @@ def noised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1, "split": "dev"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipes, "pool", lambda *_: Few())
-        patch.setattr(recipes, "_examine", lambda *_: {"in_distribution_accuracy": accuracy})
-        patch.setattr(recipes, "_card", lambda *_: "card")
+        patch.setattr(publishing, "examine", lambda *_: {"in_distribution_accuracy": accuracy})
+        patch.setattr(publishing, "card", lambda *_: "card")
         name = "natural/latent-denoising-classifier"
         given = replace(RECIPES[name], steps=4, batch=8)
         return train(name, tmp_path_factory.mktemp("noised") / "noised", given=given)

@@ -20,7 +20,7 @@ from gencls.models.zoo import open_folder
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
-from gencls.training import autoregressive, loop, recipes
+from gencls.training import autoregressive, loop, publishing
 from gencls.training.autoregressive import CODES, GRID, Janus, log_likelihoods, quantized, train_tokens
 from gencls.training.data import Photographs, Photos
 from gencls.training.pixel import PHOTO_TEXTS
@@ -35,7 +35,7 @@ CLASSES = ["star", "heart", "moon"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "_examine", lambda *_: EXAMINED)
+        patch.setattr(publishing, "examine", lambda *_: EXAMINED)
         return train("shapes/ar", tmp_path_factory.mktemp("ar") / "model", given=TINY)
 
 
@@ -161,7 +161,7 @@ def test_a_run_killed_in_either_stage_ends_in_the_same_weights(
     stage: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(recipes, "_examine", lambda *_: EXAMINED)
+    monkeypatch.setattr(publishing, "examine", lambda *_: EXAMINED)
     loss = getattr(autoregressive, stage)
     calls = []
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gencls.models.diffusion import DiffusionModel
 from gencls.models.zoo import open_folder
 from gencls.stimuli import tiny_imagenet
-from gencls.training import latent, loop, recipes
+from gencls.training import latent, loop, publishing, recipes
 from gencls.training.data import Photographs
 from gencls.training.latent import latent_pipeline, train_latent
 from gencls.training.recipes import RECIPES, train
@@ -94,8 +94,8 @@ def test_a_trained_folder_is_a_stable_diffusion_pipeline_in_half_precision(
 ) -> None:
     monkeypatch.setattr(recipes, "pool", lambda *_: Few())
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1, "split": "dev"}
-    monkeypatch.setattr(recipes, "_examine", lambda *_: {"in_distribution_accuracy": accuracy})
-    monkeypatch.setattr(recipes, "_card", lambda *_: "card")
+    monkeypatch.setattr(publishing, "examine", lambda *_: {"in_distribution_accuracy": accuracy})
+    monkeypatch.setattr(publishing, "card", lambda *_: "card")
     monkeypatch.setattr(recipes.Recipe, "side", SIDE)
     given = replace(RECIPES["natural/latent"], steps=2, batch=BATCH, width=WIDTH, first=2)
     folder = train("natural/latent", tmp_path / "model", given=given)

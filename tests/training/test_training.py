@@ -86,7 +86,7 @@ def test_a_killed_training_on_photographs_ends_in_the_same_weights_and_the_folde
     name: str, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what is kept along the way opens like the model, and changes nothing of it."""
-    made, publish, shown = [], recipes._publish, TinyImageNet().stimuli(n=6, split="dev")
+    made, publish, shown = [], recipes.publish, TinyImageNet().stimuli(n=6, split="dev")
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(TinyImageNet, "stimuli", lambda self, *_, **__: shown)
 
@@ -94,7 +94,7 @@ def test_a_killed_training_on_photographs_ends_in_the_same_weights_and_the_folde
         made.append(saved)
         return publish(model, plan, saved, *others)
 
-    monkeypatch.setattr(recipes, "_publish", kept)
+    monkeypatch.setattr(recipes, "publish", kept)
     given, along = NATURAL[name], {} if name == "clip" else {"snapshots": 1}
     whole = train(f"natural/{name}", tmp_path / "whole", given=given)
     network = made[-1]
@@ -284,16 +284,16 @@ def test_a_run_killed_before_its_folder_stood_there_is_not_lost(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "model"
-    publish = recipes._publish
+    publish = recipes.publish
 
     def interrupted(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipes, "_publish", interrupted)
+    monkeypatch.setattr(recipes, "publish", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(model, out, given=TINY[model])
     assert not out.exists()
-    monkeypatch.setattr(recipes, "_publish", publish)
+    monkeypatch.setattr(recipes, "publish", publish)
     train(model, out, given=replace(TINY[model]))
     draws = TINY[model].generative
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", *["model-samples"] * draws]
