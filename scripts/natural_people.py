@@ -36,7 +36,7 @@ if __name__ == "__main__":
     coded = coding.computed(natural)
     coded.to_csv(coding.CODED, index=False, float_format="%.6g")
     print(coding.CODED, len(coded))
-    drawn = drawings.computed(natural)
+    drawn = drawings.computed(drawings.shown(natural))
     drawn.to_csv(drawings.RECOGNISED, index=False, float_format="%.6g")
     print(drawings.RECOGNISED, len(drawn))
     noised, _ = photographs.noise_at_test(natural)

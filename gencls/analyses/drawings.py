@@ -5,14 +5,17 @@ On record in `RECOGNISED`, made by `scripts/natural_people.py`; people's trials 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gencls import figures, metrics, trials
+from gencls.analyses import coding
 from gencls.analyses.bias import QUICK
+from gencls.metrics.bootstrap import Bootstrap
 from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import RECORDS, World
@@ -24,7 +27,7 @@ GUIDANCES = (1.0, 2.0, 4.0)
 JUDGES = ("natural/resnet", "pypi:efficientnet-lite0")
 #: Pictures a category.
 EACH = 10
-COLUMNS = ["measure", "artist", "guidance", "observer", "value", "low", "high", "n"]
+COLUMNS = ["measure", "shown", "artist", "guidance", "observer", "value", "low", "high", "n"]
 
 
 def pictures(model: str, categories: Sequence[str], seed: int, guidance: float, each: int = 1) -> np.ndarray:
@@ -50,26 +53,36 @@ def drawn(
     return images, names
 
 
-def computed(world: World, artists: Sequence[str] = ARTISTS, each: int = EACH) -> pd.DataFrame:
-    """How often each of `JUDGES` names what a picture was to show, of the held-out photographs (`artist` empty) and of `each` pictures a category."""
+def shown(
+    world: World, artists: Sequence[str] = ARTISTS, each: int = EACH
+) -> dict[tuple[str, str, float], StimulusSet]:
+    """(what, by whom, guidance) → the held-out photographs, the same as an artist's autoencoder makes them again, and `each` pictures a category."""
+    photographs = world.stimuli("photos")
+    found = {("photographs", "", 1.0): photographs}
+    found |= {("decoded", a, 1.0): coding.recoded(photographs, a) for a in artists if a in coding.CODERS}
+    categories = list(world.categories)
+    table = pd.DataFrame({"category": np.repeat(categories, each), "condition": "drawn", "texture": ""})
+    table["name"] = [f"{c}-{k}" for c in categories for k in range(each)]
+    for artist, guidance in itertools.product(artists, GUIDANCES):
+        made = np.concatenate(pictures(artist, categories, 0, guidance, each))
+        name = f"drawn-{artist.rpartition('/')[2]}-{guidance:g}"
+        found["pictures", artist, guidance] = StimulusSet(name, table, made.__getitem__, world.categories)
+    return found
+
+
+def computed(
+    sets: Mapping[tuple[str, str, float], StimulusSet], judges: Sequence[str] = JUDGES, bootstrap: Bootstrap = QUICK
+) -> pd.DataFrame:
+    """How often each judge names what was to be seen, in all that is `shown`: `COLUMNS`."""
     from gencls.likelihood.scoring import score
     from gencls.likelihood.weightings import answers
 
-    categories = list(world.categories)
-    shown: dict[tuple[str, float], StimulusSet] = {("", 1.0): world.stimuli("photos")}
-    table = pd.DataFrame({"category": np.repeat(categories, each), "condition": "drawn", "texture": ""})
-    table["name"] = [f"{c}-{k}" for c in categories for k in range(each)]
-    for artist in artists:
-        for guidance in GUIDANCES:
-            made = np.concatenate(pictures(artist, categories, 0, guidance, each))
-            name = f"drawn-{artist.rpartition('/')[2]}-{guidance:g}"
-            shown[artist, guidance] = StimulusSet(name, table, made.__getitem__, world.categories)
     rows = []
-    for (artist, guidance), stimuli in shown.items():
-        for judge in JUDGES:
-            named = answers(score(zoo.open_model(judge), stimuli, classes=categories, progress=False))
-            found = metrics.accuracy(trials.from_answers(judge, stimuli, named).assign(set="drawn"), QUICK)
-            rows.append(figures.points({judge: found}, measure="recognised", artist=artist, guidance=guidance))
+    for ((what, artist, guidance), stimuli), judge in itertools.product(sets.items(), judges):
+        named = answers(score(zoo.open_model(judge), stimuli, classes=stimuli.categories, progress=False))
+        found = metrics.accuracy(trials.from_answers(judge, stimuli, named).assign(set=what), bootstrap)
+        row = figures.points({judge: found}, measure="recognised", shown=what, artist=artist)
+        rows.append(row.assign(guidance=guidance))
     return pd.concat(rows, ignore_index=True)[COLUMNS]
 
 
