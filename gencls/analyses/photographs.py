@@ -52,6 +52,12 @@ KINDRED = (
     ("natural/clip", "natural/vit"),
     ("natural/resnet", "natural/vit"),
 )
+#: Each generative model, and who was told the labels of what it learned to make: of the same noised images, noised latents, tokens.
+OWN = (
+    ("natural/pixel", "natural/denoising-classifier"),
+    ("natural/latent", "natural/latent-denoising-classifier"),
+    ("natural/ar", "natural/tokens"),
+)
 #: Accuracy on held-out photographs that was asked of each before the first training (on two cores with bf16 units).
 ASKED = {
     **{"natural/pixel": 0.45, "natural/latent": 0.50, "natural/ar": 0.45, "natural/resnet": 0.72},
@@ -93,6 +99,17 @@ def differences(
     rows = figures.points(found)
     rows["origin"] = [seen.origin(*pair.split(" − ")) for pair in rows["observer"]]
     return rows.assign(p=[found[o].p for o in rows["observer"]], p_holm=[corrected[o] for o in rows["observer"]])
+
+
+def making(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """`differences` of the pairs `OWN`, and last, where all answered, their mean."""
+    rows = differences(seen, by, OWN)
+    if len(rows) < len(OWN):
+        return rows
+    mean = metrics.mean_shape_bias_difference([(seen.trials(a, by), seen.trials(b, by)) for a, b in OWN])
+    origin = seen.origin(*(m for pair in OWN for m in pair))
+    whole = figures.points({"mean of the three": mean}).assign(origin=origin, p=mean.p, p_holm=mean.p)
+    return pd.concat([rows, whole], ignore_index=True)
 
 
 def reached(photos: Seen, by: str | Weighting = "exp(-7t)") -> str:

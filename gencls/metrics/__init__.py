@@ -15,6 +15,7 @@ from gencls.metrics.comparisons import (
     compare_shape_bias,
     holm,
     independence_p,
+    mean_shape_bias_difference,
 )
 from gencls.metrics.consistency import (
     accuracy_difference,
@@ -68,6 +69,7 @@ __all__ = [
     "kappa_trials",
     "kept",
     "mean_over_people",
+    "mean_shape_bias_difference",
     "observed_consistency",
     "pairwise_consistency",
     "response_entropy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,25 +66,36 @@ def compare_shape_bias(
 
     NaN where either has no shape and no texture decision.
     """
+    return mean_shape_bias_difference([(a, b)], bootstrap, clustered=clustered)
+
+
+def mean_shape_bias_difference(
+    pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], bootstrap: Bootstrap = DEFAULT, *, clustered: bool = True
+) -> Estimate:
+    """The mean over pairs (a, b) of the shape bias of a minus that of b, in [−1, 1], with a bootstrap `p`.
+
+    All observers saw the same cue-conflict stimuli, which are resampled for all of them together. NaN where one has no shape and no texture decision.
+    """
     tables = []
-    for trials in (a, b):
+    for trials in itertools.chain.from_iterable(pairs):
         offered(checked(trials, "texture"))
         tables.append(trials[(trials["texture"] != trials["category"]).to_numpy()])
-    first, second = tables
-    _, clusters = matched(first, second)
-    by = [c for c in ("set", "condition", "stimulus") if c in first and c in second]
-    order = pd.Index(keys(second, by)).get_indexer(pd.Index(keys(first, by)))
-    labels = 4 * decisions(first) + decisions(second)[order]
-
-    def bias(cells: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(cells[..., SHAPE] / (cells[..., SHAPE] + cells[..., TEXTURE]))
+    _, clusters = matched(*tables)
+    by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in tables)]
+    first = pd.Index(keys(tables[0], by))
+    each = [decisions(t)[pd.Index(keys(t, by)).get_indexer(first)] for t in tables]
+    found, labels = np.unique(
+        np.stack(each, 1), axis=0, return_inverse=True
+    )  # combinations × observers; one a stimulus
+    shape, texture = found == SHAPE, found == TEXTURE
 
     def statistic(counts: np.ndarray) -> np.ndarray:
-        cells = counts.reshape(*counts.shape[:-1], 4, 4)
-        return bias(cells.sum(-1)) - bias(cells.sum(-2))
+        with np.errstate(invalid="ignore"):
+            bias = counts @ shape / (counts @ shape + counts @ texture)
+        return np.asarray(bias[..., ::2] - bias[..., 1::2]).mean(-1)
 
-    return _compared(statistic, labels, 16, clusters if clustered else None, bootstrap, "difference in shape bias")
+    shared = clusters if clustered else None
+    return _compared(statistic, labels.ravel(), len(found), shared, bootstrap, "difference in shape bias")
 
 
 def independence_p(a: pd.DataFrame, b: pd.DataFrame) -> float:

@@ -214,6 +214,26 @@ def test_shape_bias_difference() -> None:
     assert e == -metrics.compare_shape_bias(b, a, Bootstrap(draws=1000))
 
 
+def test_the_mean_difference_in_shape_bias_resamples_all_observers_together() -> None:
+    rng = np.random.default_rng(0)
+    base = pd.DataFrame({"stimulus": [f"s{i}" for i in range(300)], "category": "cat", "texture": "dog"}, dtype=object)
+    a, b, c, d = (
+        base.assign(subj=s, object_response=rng.choice(["cat", "dog", "na"], 300, p=[p, 0.8 - p, 0.2])).sample(
+            frac=1, random_state=i
+        )
+        for i, (s, p) in enumerate(zip("abcd", (0.6, 0.4, 0.5, 0.2), strict=True))
+    )
+    few = Bootstrap(draws=1000)
+    one, other = metrics.compare_shape_bias(a, b, few), metrics.compare_shape_bias(c, d, few)
+    mean = metrics.mean_shape_bias_difference([(a, b), (c, d)], few)
+    assert mean == pytest.approx((float(one) + float(other)) / 2)
+    assert mean.high - mean.low < 0.9 * max(one.high - one.low, other.high - other.low) and mean.p < 0.01
+    nothing = metrics.mean_shape_bias_difference([(a, b), (b, a)], few)
+    assert nothing == 0 and nothing.low == nothing.high == 0 and nothing.p == 1
+    with pytest.raises(GenclsError, match="have no match"):
+        metrics.mean_shape_bias_difference([(a, b), (c, d.iloc[1:])])
+
+
 def test_holm_known_answer() -> None:
     """Holm's own arithmetic: 0.01, 0.04, 0.03, 0.005 of four tests."""
     adjusted = metrics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": math.nan})
