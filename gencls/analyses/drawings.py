@@ -44,13 +44,12 @@ def pictures(model: str, categories: Sequence[str], seed: int, guidance: float, 
 def drawn(
     models: Sequence[str], categories: Sequence[str], seed: int = 0, guidance: float = 1.0
 ) -> tuple[list[np.ndarray], list[str]]:
-    """A picture a category of each of these models whose weights are here, and what each picture is."""
-    images: list[np.ndarray] = []
-    names: list[str] = []
-    for model in [m for m in models if zoo.digest(m)]:
-        images += list(pictures(model, categories, seed, guidance)[:, 0])
-        names += [f"{c} ({model.rpartition('/')[2]})" for c in categories]
-    return images, names
+    """A picture a category of each of these models whose weights are here, category by category, and what each picture is."""
+    artists = [m for m in models if zoo.digest(m)]
+    made = {artist: pictures(artist, categories, seed, guidance)[:, 0] for artist in artists}
+    wanted = list(itertools.product(range(len(categories)), artists))
+    names = [f"{categories[k]} ({artist.rpartition('/')[2]})" for k, artist in wanted]
+    return [made[artist][k] for k, artist in wanted], names
 
 
 def shown(
