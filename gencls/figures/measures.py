@@ -317,16 +317,20 @@ def gains_by_level(
     return panels
 
 
-def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None) -> Axes:
+def forest(
+    ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None, key: bool = True
+) -> Axes:
     """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
 
     estimates : `name, observer, origin, value[, low, high]`, as in results.json; those whose `origin` is
         "reported" are the paper's. Within a row the observers stand in the frame's order, from the top.
+    key : whether a legend names the observers; without one where the names of the rows do
     """
     frame = checked(estimates, "forest", ["name", "observer", "origin", "value"])
     names = list(dict.fromkeys(frame["name"]))
     look = styles(frame["observer"], style)
-    own, ax = ax is None, ax or new_axes(6.8, 1.3 + 0.16 * len(frame) + 0.3 * len(names))
+    height = 1.3 + 0.16 * len(frame) + 0.3 * len(names) if key else 0.9 + 0.05 * len(frame) + 0.22 * len(names)
+    own, ax = ax is None, ax or new_axes(6.8, height)
     for name in names:
         rows = frame[frame["name"] == name].reset_index(drop=True)
         move = (np.arange(len(rows)) - (len(rows) - 1) / 2) * min(0.2, 0.8 / len(rows))
@@ -340,7 +344,7 @@ def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style:
             )  # fmt: skip
     for y in range(1, len(names)):
         ax.axhline(y - 0.5, color=INK, lw=0.5, alpha=0.4)
-    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 26) for name in names])
+    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 26 if key else 36) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     if np.nanmin(frame[ENDS]) >= 0 and np.nanmax(frame[ENDS]) <= 1:
         ax.set_xlim(-0.03, 1.03)
@@ -354,7 +358,8 @@ def forest(ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style:
                 "hollow: reported by the paper",
             )
         )
-    legend(ax, own, handles)
+    if key:
+        legend(ax, own, handles)
     said = []
     for name in names:
         rows = frame[frame["name"] == name]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from PIL import Image
 
+import gencls
 from gencls import metrics
-from gencls.analyses import ledger, photographs
+from gencls.analyses import bias, ledger, photographs
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.results import Number
@@ -160,3 +163,27 @@ def test_the_ledger_takes_each_world_from_its_own_page() -> None:
     assert ours["observer"].tolist() == ["shapes/pixel", "natural/pixel", "people (natural)", "natural/resnet-noise"]
     assert (both["observer"] == "Imagen").sum() == 1  # the paper's numbers stand in it once
     assert "photographs" in ledger.chapters("natural") and "drivers" in ledger.chapters("shapes")
+
+
+def test_the_figure_of_readme_is_drawn_from_the_records_that_ship() -> None:
+    """Otherwise: `python scripts/readme_figure.py`."""
+    root = Path(__file__).parents[2]
+    drawing = runpy.run_path(str(root / "scripts" / "readme_figure.py"))
+    with Image.open(drawing["FIGURE"]) as figure:
+        assert figure.text["records"] == drawing["digest"]()  # type: ignore[attr-defined]
+    assert drawing["FIGURE"].relative_to(root).as_posix() in (root / "README.md").read_text()
+
+
+def test_each_model_stands_beside_who_was_told_the_labels_of_its_input() -> None:
+    world = gencls.world("natural")
+    seen = bias.look(world, "cue-conflict", ["natural/tokens", "natural/vit", "natural/pixel", "natural/ar"])
+    table = pd.DataFrame(
+        [["shape bias", "cue-conflict", o, "", v, v, v, 9] for o, v in (("A (x, SIN)", 0.7), ("B (x)", 0.2), ("subject-01", 0.9))],
+        columns=photographs.COLUMNS,
+    )  # fmt: skip
+    rows = photographs.beside_people(seen, bias.biases(seen), table, "record")
+    assert rows["name"].tolist()[:3] == list(photographs.CROWDS)
+    assert rows["observer"].tolist()[2:] == ["B (x)", "natural/pixel", "natural/ar", "natural/tokens", "natural/vit"]
+    looks = photographs.looks(rows["observer"])
+    assert looks["natural/pixel"] == looks["natural/ar"] != looks["natural/tokens"] != looks["natural/vit"]
+    assert "subject-01" not in looks  # people are red diamonds everywhere
