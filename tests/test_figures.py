@@ -349,6 +349,8 @@ def test_forest_draws_what_is_reported_hollow_and_without_interval() -> None:
     texts = [t.get_text() for t in ax.figure.legends[0].get_texts()]
     assert texts == ["people", "net", "hollow: reported by the paper"]
     assert "bias: people 0.95 [0.90, 0.98], net 0.60 [0.50, 0.70]; reported: net 0.90" in figures.describe(ax)
+    bare = figures.forest(None, frame("name observer origin value", ("net", "net", "computed", 0.6)), key=False)
+    assert not bare.figure.legends and [t.get_text() for t in bare.get_yticklabels()] == ["net"]
 
 
 def test_points_makes_a_frame_of_estimates() -> None:
