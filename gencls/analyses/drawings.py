@@ -15,14 +15,14 @@ import pandas as pd
 from gencls import figures, metrics, trials
 from gencls.analyses import coding
 from gencls.analyses.bias import QUICK
+from gencls.analyses.photographs import GENERATIVE
 from gencls.metrics.bootstrap import Bootstrap
 from gencls.models import zoo
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import RECORDS, World
 
 RECOGNISED = RECORDS / "natural" / "drawn.csv"
-#: Who draws, with how much guidance (1 is none, as the models are scored), and who looks at it.
-ARTISTS = ("natural/pixel", "natural/latent", "natural/ar")
+#: With how much guidance the generative models draw (1 is none, as they are scored), and who looks at it.
 GUIDANCES = (1.0, 2.0, 4.0)
 JUDGES = ("natural/resnet", "pypi:efficientnet-lite0")
 #: Pictures a category.
@@ -53,7 +53,7 @@ def drawn(
 
 
 def shown(
-    world: World, artists: Sequence[str] = ARTISTS, each: int = EACH
+    world: World, artists: Sequence[str] = GENERATIVE, each: int = EACH
 ) -> dict[tuple[str, str, float], StimulusSet]:
     """(what, by whom, guidance) → the held-out photographs, the same as an artist's autoencoder makes them again, and `each` pictures a category."""
     photographs = world.stimuli("photos")
