@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gencls
 from gencls import figures
-from gencls.analyses import bias, photographs
+from gencls.analyses import beside, bias, photographs
 
 FIGURE = Path(__file__).resolve().parents[1] / "book" / "_static" / "readme_figure.png"
 
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     world = gencls.world("natural")
     seen = bias.look(world, "cue-conflict", list(world.models))
     table, origin = photographs.people(world, seen.models)
-    rows = photographs.beside_people(seen, bias.biases(seen), table, origin)
-    axes = figures.forest(None, rows, xlabel="shape bias", style=photographs.looks(rows["observer"]), key=False)
+    rows = beside.rows(seen, bias.biases(seen), table, origin)
+    axes = figures.forest(None, rows, xlabel="shape bias", style=beside.looks(rows["observer"]), key=False)
     axes.figure.savefig(FIGURE, dpi=130, facecolor="white", metadata={"records": digest()})
     print(FIGURE, len(rows))

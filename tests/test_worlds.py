@@ -20,7 +20,7 @@ from gencls.likelihood.plans import Exhaustive
     "module",
     [
         *("trials", "metrics", "figures", "likelihood.records", "likelihood.weightings", "worlds"),
-        *("results", "analyses.coding", "analyses.drawings", "analyses.photographs"),
+        *("results", "analyses.beside", "analyses.coding", "analyses.drawings", "analyses.photographs"),
     ],
 )
 def test_analysis_needs_no_torch(module: str) -> None:

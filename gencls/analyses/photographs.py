@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from gencls import figures, metrics
 from gencls.analyses import agreement, noise
 from gencls.analyses.bias import QUICK, Seen
 from gencls.errors import GenclsError
-from gencls.figures.style import COLOURS, INK
 from gencls.likelihood.weightings import Weighting, exponential, weighting
 from gencls.metrics import Bootstrap, Estimate
 from gencls.models import zoo
@@ -103,13 +102,13 @@ def differences(
 
 
 def making(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
-    """`differences` of the pairs `OWN`, and last, where all answered, their mean."""
-    rows = differences(seen, by, OWN)
+    """`differences` of the pairs `OWN`, p not corrected, and last, where all answered, their mean."""
+    rows = differences(seen, by, OWN).drop(columns="p_holm")
     if len(rows) < len(OWN):
         return rows
     mean = metrics.mean_shape_bias_difference([(seen.trials(a, by), seen.trials(b, by)) for a, b in OWN])
     origin = seen.origin(*(m for pair in OWN for m in pair))
-    whole = figures.points({"mean of the three": mean}).assign(origin=origin, p=mean.p, p_holm=mean.p)
+    whole = figures.points({"mean of the three": mean}).assign(origin=origin, p=mean.p)
     return pd.concat([rows, whole], ignore_index=True)
 
 
@@ -330,48 +329,6 @@ def _rows(found: Mapping[tuple[str, str], Estimate], measure: str, name: str) ->
 def of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> pd.DataFrame:
     """The rows of one measure and set, without the pairs."""
     return table[(table["measure"] == measure) & (table["set"] == name) & (table["other"] == "")].reset_index(drop=True)
-
-
-def beside_people(seen: Seen, biases: pd.DataFrame, table: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """Rows of `figures.forest`: single people and recorded networks, who saw 224 pixels, above the world's models, each beside its control.
-
-    `biases`: of `bias.biases`; `table, origin`: what `people` gives
-    """
-    others = of_people(table, "shape bias")
-    others = others[~others["observer"].isin(seen.models)].assign(origin=origin)
-    others["name"] = [_crowd(o) for o in others["observer"]]
-    others = others.sort_values("name", key=lambda names: names.map(CROWDS.index), kind="stable")
-    ours = biases[(biases["category"] == "") & biases["observer"].isin(seen.models)]
-    order = list(dict.fromkeys([m for pair in OWN for m in pair] + list(seen.models)))
-    ours = ours.assign(name=ours["observer"], origin=[seen.origin(o) for o in ours["observer"]])
-    ours = ours.sort_values("observer", key=lambda names: names.map(order.index))
-    columns = ["name", "observer", "origin", "value", "low", "high", "n"]
-    return pd.concat([part[columns] for part in (others, ours) if len(part)], ignore_index=True)
-
-
-#: Who else saw the stimuli: people, and networks trained on stylised images (SIN), which take texture away, or on photographs.
-CROWDS = ("people", "networks, stylised ImageNet", "networks, photographs")
-
-
-def _crowd(observer: str) -> str:
-    return CROWDS[0] if figures.is_person(observer) else CROWDS[1 if ", SIN)" in observer else 2]
-
-
-def looks(observers: Iterable[str]) -> dict[str, figures.Style]:
-    """Of `beside_people`: blue circles make images, orange squares were told the labels of what one of these made, green triangles are the other classifiers."""
-    controls = {control for _, control in OWN}
-    found = {}
-    for name in observers:
-        if name.startswith("natural/"):
-            makes = name in (*GENERATIVE, "natural/pixel32")
-            found[name] = STYLES[0 if makes else 1 if name in controls else 2]
-        elif not figures.is_person(name):
-            found[name] = figures.Style(INK, "o")
-    return found
-
-
-#: Of `looks`.
-STYLES = tuple(figures.Style(*look) for look in zip(COLOURS, "os^", strict=False))
 
 
 def mean_of_people(table: pd.DataFrame, measure: str, name: str = "cue-conflict") -> Estimate:

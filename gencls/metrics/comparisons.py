@@ -84,14 +84,13 @@ def mean_shape_bias_difference(
     by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in tables)]
     first = pd.Index(keys(tables[0], by))
     each = [decisions(t)[pd.Index(keys(t, by)).get_indexer(first)] for t in tables]
-    found, labels = np.unique(
-        np.stack(each, 1), axis=0, return_inverse=True
-    )  # combinations × observers; one a stimulus
-    shape, texture = found == SHAPE, found == TEXTURE
+    # The combinations of decisions that occur, combinations × observers, and which one each stimulus has.
+    found, labels = np.unique(np.stack(each, 1), axis=0, return_inverse=True)
 
     def statistic(counts: np.ndarray) -> np.ndarray:
+        shape, texture = counts @ (found == SHAPE), counts @ (found == TEXTURE)
         with np.errstate(invalid="ignore"):
-            bias = counts @ shape / (counts @ shape + counts @ texture)
+            bias = shape / (shape + texture)
         return np.asarray(bias[..., ::2] - bias[..., 1::2]).mean(-1)
 
     shared = clusters if clustered else None

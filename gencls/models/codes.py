@@ -41,7 +41,10 @@ def reader_of(preprocessing: Mapping[str, Any], name: str) -> Reader:
         raise GenclsError(
             f"{name} sees the codes of another training of {of} than the one that is here; train it again"
         )
-    return open_model(of)  # type: ignore[return-value]
+    opened = open_model(of)
+    if not isinstance(opened, (AutoregressiveModel, DiffusionModel)):
+        raise GenclsError(f"{name} sees the codes of {of}, which makes none; its preprocessor_config.json is wrong")
+    return opened
 
 
 class CodeClassifier(DiscriminativeModel):

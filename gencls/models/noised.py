@@ -147,6 +147,10 @@ def load_noised(folder: Path, name: str) -> NoisedClassifier:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return NoisedClassifier(PatchClassifier.from_pretrained(folder), name, cosine_schedule().alphas_cumprod)
-    reader: Any = reader_of(json.loads(path.read_text()), name)
+    reader = reader_of(json.loads(path.read_text()), name)
+    if not isinstance(reader, DiffusionModel):
+        raise GenclsError(
+            f"{name} sees noised latents, and {reader.name} has none; its preprocessor_config.json is wrong"
+        )
     alphas = reader.pipeline.scheduler.alphas_cumprod
     return NoisedClassifier(UNetClassifier.from_pretrained(folder), name, alphas, reader)

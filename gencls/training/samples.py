@@ -15,7 +15,7 @@ from gencls.training.autoregressive import Janus
 
 #: Of a sampler, and images a prompt: enough to see what is there.
 STEPS, COLUMNS = 25, 2
-#: How much further than the model's own prediction a guided picture goes towards its prompt.
+#: The guidance scale of the guided pictures; at 1 they are the model's own.
 GUIDANCE = 4.0
 #: An image is magnified, each pixel alike, to about so many pixels a side.
 _SIDE, _MARGIN = 128, 8

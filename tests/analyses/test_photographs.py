@@ -13,7 +13,7 @@ from PIL import Image
 
 import gencls
 from gencls import metrics
-from gencls.analyses import bias, ledger, photographs
+from gencls.analyses import beside, bias, ledger, photographs
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.results import Number
@@ -181,9 +181,9 @@ def test_each_model_stands_beside_who_was_told_the_labels_of_its_input() -> None
         [["shape bias", "cue-conflict", o, "", v, v, v, 9] for o, v in (("A (x, SIN)", 0.7), ("B (x)", 0.2), ("subject-01", 0.9))],
         columns=photographs.COLUMNS,
     )  # fmt: skip
-    rows = photographs.beside_people(seen, bias.biases(seen), table, "record")
-    assert rows["name"].tolist()[:3] == list(photographs.CROWDS)
+    rows = beside.rows(seen, bias.biases(seen), table, "record")
+    assert rows["name"].tolist()[:3] == list(beside.CROWDS)
     assert rows["observer"].tolist()[2:] == ["B (x)", "natural/pixel", "natural/ar", "natural/tokens", "natural/vit"]
-    looks = photographs.looks(rows["observer"])
+    looks = beside.looks(rows["observer"])
     assert looks["natural/pixel"] == looks["natural/ar"] != looks["natural/tokens"] != looks["natural/vit"]
     assert "subject-01" not in looks  # people are red diamonds everywhere
