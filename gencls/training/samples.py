@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from gencls.errors import GenclsError
 from gencls.models.pixel import PixelPipeline
 from gencls.training.autoregressive import Janus
 
@@ -34,8 +35,10 @@ def draw(
 
     `model` is a pipeline that diffusers opens, or is called as they are, or a `gencls.training.autoregressive.Janus`; in the middle of a training it
     may be, and is left as it was. What is drawn is a function of the seed, the row and the column. `guidance`: a pipeline of diffusers' own goes
-    away from the empty prompt, the others from all the prompts together.
+    away from the empty prompt, the others from all the prompts together; GenclsError below 1, which would be no guidance under another name.
     """
+    if guidance < 1:
+        raise GenclsError(f"guidance is {guidance:g}; give 1, for none, or more")
     written = isinstance(model, Janus)
     parts = [model.network] if written else [part for part in model.components.values() if isinstance(part, nn.Module)]
     learning = [part.training for part in parts]

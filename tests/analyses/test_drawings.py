@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import gencls
 from gencls.analyses import drawings
+from gencls.errors import GenclsError
 
 
 def test_pictures_are_guided_from_the_same_noise() -> None:
@@ -19,6 +21,8 @@ def test_pictures_are_guided_from_the_same_noise() -> None:
     assert alike[0][0] > alike[0][1] and alike[1][1] > alike[1][0]
     images, said = drawings.drawn(["natural/latent", "natural/pixel32"], names)
     assert len(images) == 2 and said == ["cat (latent)", "boat (latent)"]  # no weights of the other ship
+    with pytest.raises(GenclsError, match="guidance is -3; give 1"):
+        drawings.pictures("natural/latent", names, 0, -3)
 
 
 def test_photographs_are_recognised_and_pictures_beside_them(mirror: Path) -> None:
