@@ -1,8 +1,7 @@
 """What makes a generative classifier go by shape? One thing is varied at a time, in a world where both cues are known.
 
 Most models here are too many to ship: their scores are on record in a compact form (`compact`), three training seeds each.
-An interval of a mean over training seeds has two sources, the stimuli (bootstrapped, the same resample for all seeds) and the
-seeds (s²/k); their sum is read with Student's t at Satterthwaite's degrees of freedom.
+Intervals are over training seeds and stimuli (`gencls.metrics.seeded`).
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
 
 from gencls import figures, trials
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, answers, exponential, weighting
-from gencls.metrics import Estimate
+from gencls.metrics import Estimate, seeded
+from gencls.metrics.seeded import Hits
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import RECORDS, SEEDS, World
 
@@ -58,7 +57,6 @@ TEMPLATES = (
 )
 PROMPT_COUNTS = {"photos": 32, "cue-conflict": 64}
 PROMPT_PLAN = Exhaustive(timesteps=6)
-_DRAWS = 1000
 
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -132,59 +130,7 @@ def of(scores: xr.Dataset, condition: str) -> xr.Dataset:
 # -- measures with intervals over seeds and stimuli -------------------------------------------------------------------
 
 
-@lru_cache
-def _draws(n: int) -> np.ndarray:
-    """How often each of n stimuli is drawn: draws × n."""
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
-
-
-def _share(hits: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return hits / whole
-
-
-def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "", unit: bool = True) -> Estimate:
-    """The mean over training seeds of Σ hits / Σ whole over stimuli, with its interval over seeds and stimuli.
-
-    hits, whole: one array a seed, of n stimuli each, the same stimuli in every seed. `n` counts what is in `whole`, over all
-    seeds; `points` holds the seeds' own values. `unit`: the interval is kept within [0, 1]. With one seed the interval is
-    over stimuli alone; a seed with nothing in `whole` is left out. Where every stimulus is a hit, or none is, in every seed, the
-    interval is Wilson's over one seed's stimuli.
-    """
-    a, b = np.stack(hits).astype(float), np.stack(whole).astype(float)
-    values = _share(a.sum(1), b.sum(1))
-    points = values[np.isfinite(values)]
-    if not len(points):
-        return Estimate(math.nan, n=0, name=name, method="nothing to average", points=[])
-    times = _draws(a.shape[1])
-    resampled = _share(times @ a.T, times @ b.T)[:, np.isfinite(values)]
-    spread = float(np.nanvar(np.nanmean(np.where(np.isfinite(resampled), resampled, np.nan), 1)))
-    half = half_width(spread, a.shape[1], [points])
-    low, high = points.mean() - half, points.mean() + half
-    if unit and half == 0 and points[0] in (0, 1):  # all right or all wrong: Wilson's end, as of one seed's stimuli
-        inside = float(b.sum(1).min()) / (float(b.sum(1).min()) + 1.96**2)
-        low, high = (inside, 1.0) if points[0] == 1 else (0.0, 1 - inside)
-    if unit:
-        low, high = max(0.0, low), min(1.0, high)
-    method = "over training seeds and stimuli" if len(points) > 1 else "over stimuli"
-    return Estimate(points.mean(), low, high, int(b.sum()), name, method, points=points.tolist())
-
-
-def half_width(stimuli_variance: float, n: int, groups: Sequence[np.ndarray]) -> float:
-    """Half a 95% interval: variance over stimuli plus s²/k of each group of seeds, at Satterthwaite's degrees of freedom."""
-    parts = [(stimuli_variance, n - 1)]
-    parts += [(float(np.var(g, ddof=1)) / len(g), len(g) - 1) for g in groups if len(g) > 1]
-    total = sum(v for v, _ in parts)
-    if not total > 0:
-        return 0.0
-    freedom = total**2 / sum(v**2 / max(d, 1) for v, d in parts if v > 0)
-    return float(stats.t.ppf(0.975, freedom) * math.sqrt(total))
-
-
-Followed = tuple[np.ndarray, np.ndarray]
-
-
-def followed(scores: xr.Dataset, by: str | Weighting) -> Followed:
+def followed(scores: xr.Dataset, by: str | Weighting) -> Hits:
     """(shape decisions, shape or texture decisions) of the cue-conflict stimuli: two bool arrays of n."""
     conflict = of(scores, "cue-conflict")
     said = np.array(answers(conflict, by))
@@ -195,20 +141,20 @@ def followed(scores: xr.Dataset, by: str | Weighting) -> Followed:
 def bias(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """Shape bias of a model under a weighting, the mean over its training seeds."""
     pairs = [followed(scores, by) for scores in each]
-    return ratio([s for s, _ in pairs], [w for _, w in pairs], "shape bias")
+    return seeded.ratio([s for s, _ in pairs], [w for _, w in pairs], "shape bias")
 
 
 def cue_accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """The share of cue-conflict stimuli where either cue is followed; by chance 1/8."""
     pairs = [followed(scores, by) for scores in each]
-    return ratio([w for _, w in pairs], [np.ones_like(w) for _, w in pairs], "cue accuracy")
+    return seeded.ratio([w for _, w in pairs], [np.ones_like(w) for _, w in pairs], "cue accuracy")
 
 
 def accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """Accuracy on photos, the mean over training seeds."""
     parts = [of(scores, "photos") for scores in each]
     right = [np.array(answers(p, by)) == p["category"].values for p in parts]
-    return ratio(right, [np.ones_like(r) for r in right], "accuracy")
+    return seeded.ratio(right, [np.ones_like(r) for r in right], "accuracy")
 
 
 MEASURES: dict[str, Callable[[Sequence[xr.Dataset], str | Weighting], Estimate]] = {
@@ -223,23 +169,7 @@ def difference(
 ) -> Estimate:
     """How much the shape bias of `a` lies above that of `b` (under `by_b`, or `by`), with its interval over seeds and stimuli."""
     groups = [[followed(s, w) for s in group] for group, w in ((a, by), (b, by_b or by))]
-    return contrast(groups, (1, -1))
-
-
-def contrast(groups: Sequence[Sequence[Followed]], signs: Sequence[int]) -> Estimate:
-    """Σ sign · shape bias over groups of training seeds, all on the same stimuli, with its interval over seeds and stimuli."""
-    values, draws = [], []
-    times = _draws(len(groups[0][0][0]))
-    for group in groups:
-        hits, whole = (np.stack([p[i] for p in group]).astype(float) for i in (0, 1))
-        values.append(_share(hits.sum(1), whole.sum(1)))
-        draws.append(np.nanmean(_share(times @ hits.T, times @ whole.T), 1))
-    value = float(sum(sign * np.nanmean(v) for sign, v in zip(signs, values, strict=True)))
-    resampled = sum(sign * d for sign, d in zip(signs, draws, strict=True))
-    half = half_width(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
-    return Estimate(
-        value, value - half, value + half, times.shape[1], "difference of shape bias", "over seeds and stimuli"
-    )
+    return seeded.contrast(groups, (1, -1))
 
 
 def sentence(e: Estimate, above: str, below: str, neither: str) -> str:
@@ -279,24 +209,8 @@ def read_two_ways(models: Sequence[str], first: str, second: str) -> dict[str, E
         parts = [[followed(s, by) for s in seeds(model)] for by in (first, second)]
         whole = [[p[1] for p in part] for part in parts]
         hits = [[p[0] for p in part] for part in parts]
-        found[model] = paired(hits[0], whole[0], hits[1], whole[1])
+        found[model] = seeded.paired(hits[0], whole[0], hits[1], whole[1])
     return found
-
-
-def paired(
-    hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], hits_b: Sequence[np.ndarray], whole_b: Sequence[np.ndarray]
-) -> Estimate:
-    """The difference of two ratios of the same seeds on the same stimuli, seed by seed, with its interval over both."""
-    arrays = [np.stack(x).astype(float) for x in (hits, whole, hits_b, whole_b)]
-    sums = [a.sum(1) for a in arrays]
-    points = _share(sums[0], sums[1]) - _share(sums[2], sums[3])
-    times = _draws(arrays[0].shape[1])
-    a, b, c, d = (times @ x.T for x in arrays)
-    draws = np.nanmean(_share(a, b) - _share(c, d), 1)
-    kept = points[np.isfinite(points)]
-    half = half_width(float(np.nanvar(draws)), times.shape[1], [kept])
-    value = float(kept.mean()) if len(kept) else math.nan
-    return Estimate(value, value - half, value + half, times.shape[1], "difference", "over seeds and stimuli")
 
 
 def costs(models: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from gencls.analyses import drivers
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import Weighting, weighted
-from gencls.metrics import Estimate
+from gencls.metrics import Estimate, seeded
 from gencls.stimuli.sets import spread
 from gencls.worlds import World
 
@@ -147,7 +147,7 @@ def margins(model: str, by: str | Weighting) -> dict[str, Estimate]:
     each = [drivers.of(s, "cue-conflict") for s in drivers.seeds(model, "octaves")]
     parts = {b: [_margin(_one_band(s, b), by) for s in each] for b in ["all", *map(str, each[0]["band"].values)]}
     units = [np.full_like(whole, np.abs(whole).mean() / 100) for whole in parts["all"]]
-    return {band: drivers.ratio(values, units, "margin", unit=False) for band, values in parts.items()}
+    return {band: seeded.ratio(values, units, "margin", unit=False) for band, values in parts.items()}
 
 
 def _margin(scores: xr.Dataset, by: str | Weighting) -> np.ndarray:

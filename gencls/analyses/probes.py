@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gencls.analyses import drivers
+from gencls.metrics import seeded
 
 #: Cue-conflict stimuli that probes are trained and tested on, and the noise levels.
 TRAIN, TEST = 640, 240
@@ -60,7 +61,7 @@ def read(models: Sequence[str]) -> pd.DataFrame:
     ):
         values, n = part["value"].to_numpy(), int(part["n"].iloc[0])
         mean = float(values.mean())
-        half = drivers.half_width(mean * (1 - mean) / n, n, [values])
+        half = seeded.half_width(mean * (1 - mean) / n, n, [values])
         ends = {"low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": n * len(values)}
         row = {"model": family, "layer": layer, "t": t, "reading": reading, "cue": cue, "value": mean}
         rows.append(row | ends)

@@ -9,7 +9,7 @@ import pandas as pd
 from gencls import figures
 from gencls.analyses import drivers
 from gencls.likelihood.weightings import Weighting
-from gencls.metrics import Estimate
+from gencls.metrics import Estimate, seeded
 
 #: Which cue was unreliable in training, and in which share of the photos it was right at least → what a model's name ends in.
 UNRELIABLE = {
@@ -57,7 +57,7 @@ def swing_gap(first: str, second: str, by: str | Weighting) -> Estimate:
         for f in (second, first)
         for end in (ends[-1], ends[0])
     ]
-    return drivers.contrast(groups, (1, -1, -1, 1))
+    return seeded.contrast(groups, (1, -1, -1, 1))
 
 
 def swing_verdict(found: Mapping[str, Estimate], curves: pd.DataFrame) -> str:

@@ -148,13 +148,13 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
                 which, table, alone = ("second", other, ~index.isin(first))
             named = (first if which == "first" else index)[alone]
             raise GenclsError(
-                f"the two observers saw {len(first)} and {len(other)} stimuli; {len(named)} have no match by "
+                f"two of the observers saw {len(first)} and {len(other)} stimuli; {len(named)} have no match by "
                 f"{', '.join(by)} ({rows(table, alone)} of the {which}, as {str(named[0])!r}); compare what both saw"
             )
         differ = other["category"].to_numpy(object)[order] != observers[0]["category"].to_numpy(object)
         if differ.any():
             raise GenclsError(
-                f"the two observers' tables name different categories for one stimulus "
+                f"two observers' tables name different categories for one stimulus "
                 f"({rows(observers[0], differ)} of the first); correct the table that is wrong"
             )
         correct.append(right(other)[order])

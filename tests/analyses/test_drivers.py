@@ -17,6 +17,7 @@ from gencls.analyses import driver_scores, drivers, octaves, probes, reliability
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.weightings import answers
+from gencls.metrics import seeded
 from gencls.models.zoo import open_model
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
@@ -89,13 +90,13 @@ def test_the_interval_of_one_seed_is_that_of_its_stimuli() -> None:
 
 
 def test_all_right_is_not_certain() -> None:
-    found = drivers.ratio([np.ones(32)] * 3, [np.ones(32)] * 3)
+    found = seeded.ratio([np.ones(32)] * 3, [np.ones(32)] * 3)
     assert found.value == found.high == 1 and found.low == pytest.approx(32 / (32 + 1.96**2))
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4))
 def test_intervals_hold_their_value_within_the_unit(hits: list[list[bool]]) -> None:
-    found = drivers.ratio([np.array(h) for h in hits], [np.ones(6)] * len(hits))
+    found = seeded.ratio([np.array(h) for h in hits], [np.ones(6)] * len(hits))
     assert 0 <= found.low <= found.value + 1e-12 and found.value - 1e-12 <= found.high <= 1
 
 
@@ -184,8 +185,8 @@ def test_the_conclusions_claim_no_more_than_the_intervals() -> None:
 def test_two_ways_of_reading_the_same_seeds_are_paired() -> None:
     hits, other = [np.array([1, 1, 1, 0])] * 2, [np.array([0, 0, 1, 0])] * 2
     whole = [np.ones(4)] * 2
-    found = drivers.paired(hits, whole, other, whole)
-    assert found.value == pytest.approx(0.5) and drivers.paired(hits, whole, hits, whole).high == 0
+    found = seeded.paired(hits, whole, other, whole)
+    assert found.value == pytest.approx(0.5) and seeded.paired(hits, whole, hits, whole).high == 0
 
 
 def test_models_that_learned_little_are_named() -> None:
