@@ -23,7 +23,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from gencls.errors import GenclsError
 from gencls.models.compiling import Compiling
-from gencls.models.discriminative import open_network, opened
+from gencls.models.folders import open_network, opened
 from gencls.models.memory import in_passes
 from gencls.models.numbers import choose
 from gencls.stimuli.pictures import prepare

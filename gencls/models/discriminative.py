@@ -16,9 +16,9 @@ from torch import Tensor
 
 from gencls import categories as cats
 from gencls.errors import GenclsError
-from gencls.models import hub
 from gencls.models.compiling import Compiling
 from gencls.models.efficientnet import EfficientNetLite0
+from gencls.models.folders import first_sentence, open_network, opened
 from gencls.models.labels import outputs_behind
 from gencls.stimuli.pictures import changes, prepare
 
@@ -316,7 +316,7 @@ def _admit(
     try:
         answer([np.zeros((side, side, 3), np.uint8)])
     except (ValueError, RuntimeError) as error:
-        raise GenclsError(f"{why} ({_first(error)}); leave resolution and crop as they are") from error
+        raise GenclsError(f"{why} ({first_sentence(error)}); leave resolution and crop as they are") from error
 
 
 def _run(network: torch.nn.Module, *inputs: Tensor, **named: Any) -> Any:
@@ -386,45 +386,6 @@ def load_contrastive(folder: Path, name: str, allow_pickles: bool = False) -> Co
     network = open_network(AutoModelForZeroShotImageClassification, folder, name, allow_pickles)
     processor = opened(lambda: AutoProcessor.from_pretrained(folder, local_files_only=True), folder, name)
     return ContrastiveModel(network, name, processor)
-
-
-def open_network(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any:
-    """The network in a folder, float32; every weight of it must be there, so that none is left at random."""
-    safe = None if allow_pickles else True
-
-    def load() -> Any:
-        return kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=safe, dtype=torch.float32, output_loading_info=True
-        )
-
-    if (
-        not allow_pickles
-        and not any(folder.glob("*.safetensors"))
-        and any(p.name.endswith(hub.PICKLES) for p in folder.iterdir())
-    ):
-        raise hub.only_pickles(name)
-    network, told = opened(load, folder, name)
-    if missing := [*told["missing_keys"], *told.get("mismatched_keys", ())]:
-        raise GenclsError(
-            f"{name}: {len(missing)} of the network's weights are not in {folder} (such as {sorted(map(str, missing))[0]}), so that its answers would be "
-            "random; name a model that was trained to classify"
-        )
-    return network
-
-
-def opened(load: Callable[[], Any], folder: Path, name: str) -> Any:
-    """What `load` finds; GenclsError says in one sentence why there is nothing."""
-    try:
-        return load()
-    except ImportError as error:
-        raise GenclsError(f"{name} needs a package that is not installed: {_first(error)}") from error
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
-        raise GenclsError(f"{name}: {folder} is no model that transformers can open: {_first(error)}") from error
-
-
-def _first(error: Exception) -> str:
-    """The first sentence of what another library says."""
-    return " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
 
 
 def load_efficientnet_lite0(name: str) -> DiscriminativeModel:
