@@ -26,6 +26,7 @@ CHUNK = 16
 COMPILE = "By torch.compile, which takes minutes. [default: where 20 minutes lie ahead and it proves faster]"
 RESOLUTION = "Pixels a side that a model is shown. [default: its own]"
 CROP = "It sees the central square, or the whole image. [default: its own way]"
+DEVICE = "`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is."
 #: What a reader who pressed Ctrl-C wants to know.
 KEPT = {
     "classify": "every score that was computed is kept, and the same command goes on from there",
@@ -208,9 +209,7 @@ def classify(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it takes: evaluations, operations, memory, time, disk.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is the fastest there is.")
-    ] = "auto",
+    device: Annotated[str, typer.Option(help=DEVICE)] = "auto",
     dtype: Annotated[
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
@@ -401,6 +400,10 @@ def train(
             help="As many steps as a probe finds this machine to do in so long. [default: the recipe's number]",
         ),
     ] = None,
+    presentations: Annotated[
+        int | None, typer.Option(min=1, help="About so many images are shown. [default: the recipe's number]")
+    ] = None,
+    device: Annotated[str, typer.Option(help=DEVICE)] = "auto",
 ) -> None:
     """Train a model again from its recipe; a run that was stopped goes on where it was.
 
@@ -409,7 +412,9 @@ def train(
     from gencls.training.recipes import train as train_model
 
     place = (out or Path("runs", "weights", model)).resolve()
-    folder = train_model(model, place, cache, snapshots=snapshots, minutes=minutes)
+    folder = train_model(
+        model, place, cache, snapshots=snapshots, minutes=minutes, presentations=presentations, device=device
+    )
     typer.echo(folder)
 
 

@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from gencls.training.data import Photographs, Photos
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 from gencls.training.pixel import SHAPE_TEXTS, tokenizer
 
 #: Rows and columns of tokens.
@@ -198,6 +198,7 @@ def train_tokens(
     *,
     label: str,
     recipe: str,
+    device: torch.device = CPU,
 ) -> float:
     """Train the VQ autoencoder, then round it to half precision, in which it is saved; returns seconds."""
     torch.manual_seed(seed)
@@ -213,9 +214,11 @@ def train_tokens(
 
     def loss(step: int) -> Tensor:
         images, _ = photos.batch(batch, torch.Generator().manual_seed(seed * 1_000_003 + step))
-        return _token_loss(vq, quick, images.mul(2).sub(1).contiguous(memory_format=torch.channels_last))
+        (x,) = beside(model, images.mul(2).sub(1).contiguous(memory_format=torch.channels_last))
+        return _token_loss(vq, quick, x)
 
-    seconds = fit(model, loss, steps, checkpoint, learning_rate=2e-3, label=f"{label}, tokens", recipe=recipe)
+    run: dict[str, Any] = {"label": f"{label}, tokens", "recipe": recipe, "device": device}
+    seconds = fit(model, loss, steps, checkpoint, learning_rate=2e-3, **run)
     vq.to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         for parameter in vq.parameters():
@@ -245,7 +248,7 @@ def log_likelihoods(
 
     words, counted: n×S, of `Janus.prompts`. codes: n×T. told: n×T−1, zero where the code before is kept from the network.
     """
-    every = network.prepare_embeddings_for_image_generation(torch.arange(CODES))
+    every = network.prepare_embeddings_for_image_generation(torch.arange(CODES, device=codes.device))
     before = F.embedding(codes[:, :-1], every)
     if told is not None:
         before = before * told[..., None]
@@ -262,7 +265,8 @@ def _dropout(decoder: Any) -> Iterator[None]:
     """Whole channels of what each layer adds are left out of a sequence, as Llama's code has no dropout of its own there."""
 
     def drop(module: nn.Module, _: Any, added: Tensor) -> Tensor:
-        return added * F.dropout(torch.ones_like(added[:, :1]), DROPOUT, module.training)
+        kept = F.dropout(torch.ones(len(added), 1, added.shape[2], dtype=added.dtype), DROPOUT, module.training)
+        return added * kept.to(added.device)
 
     ends = [end for layer in decoder.layers for end in (layer.self_attn.o_proj, layer.mlp.down_proj)]
     handles = [end.register_forward_hook(drop) for end in ends]
@@ -283,6 +287,7 @@ def train_transformer(
     recipe: str,
     fast: bool,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train the transformer on captions and the tokens of the photos by maximum likelihood; returns seconds.
 
@@ -309,6 +314,7 @@ def train_transformer(
         codes = table[torch.randint(len(table), (batch,), generator=generator), rows]
         words, counted = janus.prompts(photos.captions(photos.labels[rows], generator), _LONGEST)
         told = (torch.rand(batch, codes.shape[1] - 1, generator=generator) >= UNTOLD).float()
+        words, counted, codes, told = beside(model, words, counted, codes, told)
         return -log_likelihoods(network, words, counted, codes, told).mean()
 
     with _dropout(decoder):
@@ -324,6 +330,7 @@ def train_transformer(
             label=label,
             recipe=recipe,
             snapshots=snapshots,
+            device=device,
         )
     decoder.config._attn_implementation = attention
     return seconds
@@ -341,12 +348,13 @@ def train_autoregressive(
     label: str,
     recipe: str,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train the VQ autoencoder for the `first` steps, then the transformer for `steps`, of which `snapshots` counts; returns seconds.
 
     Each has a checkpoint of its own: a run that is taken up again passes over what is done.
     """
-    run: dict[str, Any] = {"label": label, "recipe": recipe}
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "device": device}
     before = checkpoint.with_name(checkpoint.name + "-first")
     seconds = train_tokens(janus.network.model.vqmodel, photos, first, batch, seed, before, **run)
     # Compiling takes as long as a few hundred steps.

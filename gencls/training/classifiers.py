@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from gencls.models.codes import Reader, pictured
 from gencls.models.discriminative import magnified
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Labelled, Photographs, Photos
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 
 #: While they learn, transformers write their attention out: on 64 patches its backward pass is faster than the fused kernel's.
 ATTENTION = "eager"
@@ -113,8 +114,9 @@ def train_on_labels(
     magnify: int = 2,
     fast: bool = False,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
-    """Train by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` as in `fit`.
+    """Train by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` and `device` as in `fit`.
 
     `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. `noised`: the share of the images that it is for; the others
     are clean. Noise comes before magnification. `rate`: the highest learning rate.
@@ -129,9 +131,11 @@ def train_on_labels(
             if noised < 1:
                 gamma = torch.where(torch.rand(batch, generator=generator) < noised, gamma, 1.0)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
+        images, labels = beside(network, images, labels)
         return F.cross_entropy(logits(forward, images, magnify), labels)
 
-    return fit(network, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    return fit(network, loss, steps, checkpoint, learning_rate=rate, **run)
 
 
 def _named(labels: Sequence[str]) -> dict[str, object]:

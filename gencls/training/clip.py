@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from gencls.training.classifiers import ATTENTION, tower
 from gencls.training.data import Pool
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
 #: exp(logit_scale) stops here, as in CLIP's own training.
@@ -70,10 +71,11 @@ def train_clip(
     recipe: str = "",
     fast: bool = False,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train both towers by `contrast`; returns seconds.
 
-    `rate`: the highest learning rate; `fast`: the image tower compiled; `snapshots` as in `fit`.
+    `rate`: the highest learning rate; `fast`: the image tower compiled; `snapshots` and `device` as in `fit`.
 
     The classes that the photographs come from are not shown: what goes together is read off the captions' own words. So "a photo of
     a tabby" and "a picture of a cat" count as two texts, and so do two wordings of one name, though both fit both photographs. In
@@ -89,10 +91,12 @@ def train_clip(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         images, labels = photos.batch(batch, generator)
         tokens = words(photos.captions(labels, generator), padding=True, truncation=True, return_tensors="pt")
-        found = network(**tokens, pixel_values=images * 2 - 1)
         same = (tokens.input_ids[:, None] == tokens.input_ids).all(-1)
+        images, same = beside(network, images * 2 - 1, same)
+        found = network(**tokens.to(images.device), pixel_values=images)
         scale = network.logit_scale.clamp(max=math.log(MOST)).exp()
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(images.device.type, enabled=False):
             return contrast(found.image_embeds.float(), found.text_embeds.float(), scale, same.float())
 
-    return fit(network, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    return fit(network, loss, steps, checkpoint, learning_rate=rate, **run)

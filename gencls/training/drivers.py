@@ -16,7 +16,7 @@ from gencls.models.noised import UNetClassifier
 from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Labelled, Pool
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 from gencls.training.pixel import scheduler
 
 #: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
@@ -67,8 +67,9 @@ def train_generator(
     label: str,
     recipe: str,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
-    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` as in `fit`.
+    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` and `device` as in `fit`.
 
     Captions are the bare category or, with `sentences`, the varied ones of `shapes/pixel`.
     """
@@ -80,13 +81,13 @@ def train_generator(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         x0, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
         said = photos.captions(labels, generator) if sentences else [SHAPES[int(k)] for k in labels]
+        x0, x_t, timestep, counts = beside(model, x0, x_t, timestep, weight[timestep])
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slow on 16 tokens
             prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt(said))
-        return (weight[timestep] * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
+        return (counts * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(
-        model, value, steps, checkpoint, learning_rate=LEARNING_RATE, label=label, recipe=recipe, snapshots=snapshots
-    )
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    return fit(model, value, steps, checkpoint, learning_rate=LEARNING_RATE, **run)
 
 
 def classifier(
@@ -136,6 +137,7 @@ def train_classifier(
     rate: float = LEARNING_RATE,
     fast: bool = False,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train on the classes of the very photos or latents, timesteps and noise of a generator, by cross-entropy.
 
@@ -147,7 +149,9 @@ def train_classifier(
     def value(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         _, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        x_t, timestep, labels = beside(network, x_t, timestep, labels)
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(forward(x_t, timestep), labels)
 
-    return fit(network, value, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    return fit(network, value, steps, checkpoint, learning_rate=rate, **run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -15,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from gencls.models.numbers import training_dtype
 from gencls.training.data import Photographs, Photos, Pool
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
 #: Weight of the KL divergence, in nats a pixel value, beside the absolute error of one. A Laplace distribution as wide as the error, about
@@ -73,6 +74,7 @@ def train_autoencoder(
     checkpoint: Path,
     label: str,
     recipe: str,
+    device: torch.device = CPU,
 ) -> float:
     """Train to reconstruct, ‖x̂ − x‖₁ + `KL`·KL(q(z|x) ‖ N(0, 1)) a pixel value; returns seconds."""
     vae.to(memory_format=torch.channels_last)
@@ -80,13 +82,14 @@ def train_autoencoder(
 
     def loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        x = _channels_last(photos.batch(batch, generator)[0] * 2 - 1)  # batch×3×64×64
+        (x,) = beside(vae, _channels_last(photos.batch(batch, generator)[0] * 2 - 1))  # batch×3×64×64
         code = DiagonalGaussianDistribution(encode(x).float())
-        z = code.mean + code.std * torch.randn(code.mean.shape, generator=generator)
+        z = code.mean + code.std * torch.randn(code.mean.shape, generator=generator).to(x.device)
         off = decode(_channels_last(z)).float() - x
         return off.abs().mean() + KL * code.kl().mean() / x[0].numel()
 
-    seconds = fit(vae, loss, steps, checkpoint, learning_rate=5e-4, label=f"{label}: autoencoder", recipe=recipe)
+    run: dict[str, Any] = {"label": f"{label}: autoencoder", "recipe": recipe, "device": device}
+    seconds = fit(vae, loss, steps, checkpoint, learning_rate=5e-4, **run)
     vae.to(memory_format=torch.contiguous_format)
     return seconds
 
@@ -151,6 +154,7 @@ def train_latent(
     most: float = 6.0,
     rate: float = 1e-3,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train the autoencoder for `first` steps of batch/4 photographs, then U-Net and text encoder together to predict v; returns seconds.
 
@@ -159,7 +163,7 @@ def train_latent(
     lies beside the other, `<checkpoint>-first`, until the caller removes both.
     """
     before = checkpoint.with_name(checkpoint.name + "-first")
-    seconds = train_autoencoder(pipe.vae, photos, first, max(1, batch // 4), seed, before, label, recipe)
+    seconds = train_autoencoder(pipe.vae, photos, first, max(1, batch // 4), seed, before, label, recipe, device)
     pipe.vae.half().float()  # as it will be saved
     latents = Latents(pipe.vae, photos)
     alphas = pipe.scheduler.alphas_cumprod
@@ -178,13 +182,15 @@ def train_latent(
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
         unsaid = (torch.rand(batch, generator=generator) < UNSAID).tolist()
         said = ["" if u else c for u, c in zip(unsaid, latents.captions(labels, generator), strict=True)]
-        text, _ = pipe.encode_prompt(said, "cpu", 1, do_classifier_free_guidance=False)
+        weight = (most * (1 - alphas[timestep])).clamp(max=1)
         x_t = _channels_last(alpha * x0 + sigma * noise)
-        v = network(x_t, timestep, encoder_hidden_states=text, return_dict=False)[0].float()
-        off = (v - (alpha * noise - sigma * x0)).square().mean((1, 2, 3))
-        return ((most * (1 - alphas[timestep])).clamp(max=1) * off).mean()
+        x_t, v, timestep, weight = beside(model, x_t, alpha * noise - sigma * x0, timestep, weight)
+        text, _ = pipe.encode_prompt(said, x_t.device, 1, do_classifier_free_guidance=False)
+        found = network(x_t, timestep, encoder_hidden_states=text, return_dict=False)[0].float()
+        return (weight * (found - v).square().mean((1, 2, 3))).mean()
 
-    seconds += fit(model, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    seconds += fit(model, loss, steps, checkpoint, learning_rate=rate, **run)
     pipe.unet.to(memory_format=torch.contiguous_format)
     return seconds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,16 @@ _CHECKPOINT_SECONDS = 60
 
 #: What is to be done along a training: number of steps → a function of the seconds spent.
 Snapshots = Mapping[int, Callable[[float], object]]
+
+
+#: Where the numbers of a training are drawn, whatever it runs on.
+CPU = torch.device("cpu")
+
+
+def beside(model: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors where the model is. What is random is drawn on the processor first, so that it is the same on every device."""
+    device = next(model.parameters()).device
+    return tuple(tensor.to(device) for tensor in tensors)
 
 
 def compiled(module: nn.Module) -> nn.Module:
@@ -45,6 +56,7 @@ def fit(
     label: str = "",
     recipe: str = "",
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train `model` in place; its weights at the end are their exponential moving average.
 
@@ -55,11 +67,14 @@ def fit(
     checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
     recipe : what the run was given; GenclsError where the checkpoint is of another
     snapshots : what to call after how many steps, with the seconds spent; the weights are then as they are, not averaged
+    device : where the model is while it learns, and `loss` puts what it is given (`beside`); for snapshots and at the end it is on the processor
 
     Returns
     -------
     seconds spent, those before an interruption included
     """
+    model.to(device)
+    fast = training_dtype(device.type)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
     )
@@ -77,7 +92,7 @@ def fit(
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
     first, spent = 0, 0.0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, weights_only=True, map_location=CPU)
         if (saved.get("recipe"), saved.get("steps")) != (recipe, steps):
             raise GenclsError(
                 f"the checkpoint {checkpoint} belongs to another recipe than this run's; delete it to begin again, or move it away"
@@ -107,7 +122,7 @@ def fit(
     start = saved_at = time.monotonic()
     with tqdm(total=steps, initial=first, desc=label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
         for step in range(first, steps):
-            with torch.autocast("cpu", torch.bfloat16, enabled=training_dtype() is torch.bfloat16):
+            with contextlib.nullcontext() if fast is torch.float32 else torch.autocast(device.type, fast):
                 value = loss(step)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
@@ -117,7 +132,9 @@ def fit(
             average.update_parameters(model)
             bar.update()
             if snapshots and step + 1 in snapshots:
+                model.to(CPU)
                 snapshots[step + 1](spent + time.monotonic() - start)
+                model.to(device)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{value.item():.4f}")
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
@@ -126,5 +143,5 @@ def fit(
     if first < steps:
         save(steps)
     model.load_state_dict(average.module.state_dict())
-    model.eval()
+    model.to(CPU).eval()
     return spent + time.monotonic() - start

@@ -17,7 +17,7 @@ from gencls.models.pixel import PatchTransformer, PixelPipeline, cosine_schedule
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import PHOTO_TEMPLATES, TEMPLATES, Pool
-from gencls.training.loop import Snapshots, compiled, fit
+from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
 
 #: What the captions of each world say.
 SHAPE_TEXTS = (*TEMPLATES, *SHAPES)
@@ -111,10 +111,11 @@ def train_pixel(
     rate: float = 1e-3,
     fast: bool = False,
     snapshots: Snapshots | None = None,
+    device: torch.device = CPU,
 ) -> float:
     """Train text encoder and network together to predict x₀; returns seconds.
 
-    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` as in `fit`.
+    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` and `device` as in `fit`.
 
     The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
     beyond `most`. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
@@ -134,8 +135,10 @@ def train_pixel(
         alpha = alphas[timestep].sqrt()[:, None, None, None]
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
         text = pipe.encode_prompt(photos.captions(labels, generator))
-        prediction = network(alpha * x0 + sigma * noise, timestep, text)
         weight = (1 / (1 - alphas[timestep])).clamp(max=most)
+        x0, x_t, timestep, weight = beside(model, x0, alpha * x0 + sigma * noise, timestep, weight)
+        prediction = network(x_t, timestep, text)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    return fit(model, loss, steps, checkpoint, learning_rate=rate, label=label, recipe=recipe, snapshots=snapshots)
+    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
+    return fit(model, loss, steps, checkpoint, learning_rate=rate, **run)

@@ -17,10 +17,12 @@ from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import ShapesWorld
 
 if TYPE_CHECKING:
+    import torch
+
     from gencls.training.recipes import Recipe
 
 
-def publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> Path:
+def publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path, device: torch.device) -> Path:
     """Write weights, preprocessing, temperature and card into a new folder, then put it in its place."""
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
@@ -40,7 +42,7 @@ def publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path) -> 
     facts = {"seconds": round(seconds), "presentations": plan.presentations}
     facts |= examine(new, model, plan)
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
-    (new / "README.md").write_text(card(model, plan, seconds, facts))
+    (new / "README.md").write_text(card(model, plan, seconds, facts, device))
     if out.exists():
         shutil.rmtree(out)
     new.rename(out)
@@ -94,10 +96,19 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> str:
+def _machine(device: torch.device) -> str:
     import torch
 
     from gencls.models.numbers import training_dtype
+
+    place = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    if device.type != "cpu":
+        place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{place}, {str(training_dtype(device.type))[6:]} products"
+
+
+def card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any], device: torch.device) -> str:
+    import torch
 
     accuracy = facts["in_distribution_accuracy"]
     rows = {
@@ -109,7 +120,7 @@ def card(model: str, plan: Recipe, seconds: float, facts: dict[str, Any]) -> str
         "presentations": f"{plan.presentations:,}"
         + (f", as many as a probe of the machine promised in {plan.minutes:g} minutes" if plan.minutes else ""),
         "commit": _commit(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {str(training_dtype())[6:]} products",
+        "machine": _machine(device),
         "torch": torch.__version__,
         "wall time": f"{seconds / 60:.1f} min",
         "trained on": time.strftime("%Y-%m-%d"),

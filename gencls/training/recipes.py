@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
+
 from gencls.categories import PROMPT
 from gencls.errors import GenclsError
+from gencls.models.devices import choose
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
@@ -169,6 +172,8 @@ def train(
     given: Recipe | None = None,
     snapshots: int = 0,
     minutes: float | None = None,
+    presentations: int | None = None,
+    device: str = "auto",
 ) -> Path:
     """Train a model and write its folder: an ordinary diffusers or transformers folder with a model card.
 
@@ -177,9 +182,13 @@ def train(
     training photos are kept between runs. `snapshots`: how many models are kept along a classifier's training, after a half of
     its steps, a quarter, an eighth …, in `<out>-<steps>`; of a generative model what it draws is, after a quarter, a half and all of them, in
     `<out>-samples/`. `minutes`: as many steps as this machine can do in them, in the place of the recipe's number; found once, by a
-    probe, so that a run that is taken up again keeps its number.
+    probe, so that a run that is taken up again keeps its number. `presentations`: about so many images in the place of the recipe's number,
+    shared among the stages as there. `device`: as `gencls.models.devices.choose` takes it.
     """
+    where = choose(device)
     plan = given or recipe(model)
+    if presentations is not None:
+        plan = _scaled(model, plan, presentations, minutes)
     if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
         raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
     photos = pool(plan.world, plan.photos, cache, plan.side)
@@ -187,10 +196,10 @@ def train(
     if minutes is not None and plan.first:
         raise GenclsError(f"{model} is trained in two stages, whose steps its recipe fixes; leave --minutes out")
     if minutes is not None:
-        plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos)
+        plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos, where)
 
     def snapshot(saved: Any, step: int, seconds: float) -> None:
-        publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"))
+        publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"), where)
 
     def draw(saved: Any, step: int, _: float) -> None:
         _draw(saved, plan, out, step)
@@ -198,8 +207,8 @@ def train(
     looks: dict[int, Look] = dict.fromkeys((plan.steps // 2**k for k in range(1, snapshots + 1)), snapshot)
     if plan.generative:
         looks = dict.fromkeys((plan.steps // 4, plan.steps // 2), draw)
-    saved, seconds = _learnt(model, plan, photos, checkpoint, looks)
-    done = publish(model, plan, saved, seconds, out)
+    saved, seconds = _learnt(model, plan, photos, checkpoint, looks, where)
+    done = publish(model, plan, saved, seconds, out, where)
     if plan.generative:
         _draw(saved, plan, out, plan.steps)
     for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-first")):
@@ -208,7 +217,12 @@ def train(
 
 
 def _learnt(
-    model: str, plan: Recipe, photos: Photos | Photographs, checkpoint: Path, looks: Mapping[int, Look]
+    model: str,
+    plan: Recipe,
+    photos: Photos | Photographs,
+    checkpoint: Path,
+    looks: Mapping[int, Look],
+    device: torch.device,
 ) -> tuple[Any, float]:
     """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
     from gencls.models.zoo import open_model
@@ -224,44 +238,34 @@ def _learnt(
     run: tuple[Any, int, int, int, Path] = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
     along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
+    told: dict[str, Any] = {"label": model, "recipe": bound, "snapshots": along, "device": device}
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         size |= {"activation": plan.activation, "sigma_data": plan.sigma_data, "text_layers": plan.text_layers}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(
-            saved, *run, label=model, recipe=bound, most=plan.most, rate=plan.rate, fast=plan.natural, snapshots=along
-        )
+        seconds = train_pixel(saved, *run, most=plan.most, rate=plan.rate, fast=plan.natural, **told)
     elif plan.kind == "latent":
         saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
-        seconds = train_latent(
-            saved, *run, first=plan.first, label=model, recipe=bound, most=plan.most, rate=plan.rate, snapshots=along
-        )
+        seconds = train_latent(saved, *run, first=plan.first, most=plan.most, rate=plan.rate, **told)
     elif plan.kind == "driver":
-        seconds = train_generator(
-            saved, *run, loss=plan.loss, sentences=plan.sentences, label=model, recipe=bound, snapshots=along
-        )
+        seconds = train_generator(saved, *run, loss=plan.loss, sentences=plan.sentences, **told)
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
-        seconds = train_clip(saved, *run, rate=plan.rate, label=model, recipe=bound, fast=plan.natural, snapshots=along)
+        seconds = train_clip(saved, *run, rate=plan.rate, fast=plan.natural, **told)
     elif plan.kind == "autoregressive":
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
-        seconds = train_autoregressive(saved, *run, first=plan.first, label=model, recipe=bound, snapshots=along)
+        seconds = train_autoregressive(saved, *run, first=plan.first, **told)
     elif plan.kind == "noised-classifier" and plan.of:
         reader: Any = open_model(plan.of)
         saved = latent_classifier(plan.seed, reader.pipeline.unet.config, plan.labels)
         alphas = reader.pipeline.scheduler.alphas_cumprod
-        run = (Codes(reader, photos), *run[1:])
-        seconds = train_classifier(
-            saved, *run, alphas=alphas, label=model, recipe=bound, rate=plan.rate, snapshots=along
-        )
+        seconds = train_classifier(saved, Codes(reader, photos), *run[1:], alphas=alphas, rate=plan.rate, **told)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
-        seconds = train_classifier(
-            saved, *run, label=model, recipe=bound, rate=plan.rate, fast=plan.natural, snapshots=along
-        )
+        seconds = train_classifier(saved, *run, rate=plan.rate, fast=plan.natural, **told)
     else:
         learnt: Labelled = photos
         if plan.kind == "vit":
@@ -273,19 +277,8 @@ def _learnt(
         else:
             groups = plan.width // 8 if plan.natural else None
             saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
-        seconds = train_on_labels(
-            saved,
-            learnt,
-            *run[1:],
-            noise=plan.noise,
-            noised=plan.noised,
-            rate=plan.rate,
-            label=model,
-            recipe=bound,
-            magnify=plan.magnify,
-            fast=plan.natural,
-            snapshots=along,
-        )
+        told |= {"noise": plan.noise, "noised": plan.noised, "magnify": plan.magnify}
+        seconds = train_on_labels(saved, learnt, *run[1:], rate=plan.rate, fast=plan.natural, **told)
     return saved, seconds
 
 
@@ -293,13 +286,24 @@ def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
     """The plan of a run that was stopped: this one, with the number of steps that was fixed then."""
     if not checkpoint.exists():
         return None
-    import torch
-
     was = json.loads(torch.load(checkpoint, weights_only=True, mmap=True)["recipe"])
     return replace(plan, **{name: was.get(name, getattr(plan, name)) for name in ("steps", "minutes")})
 
 
-def _affordable(model: str, plan: Recipe, minutes: float, photos: Photos | Photographs) -> Recipe:
+def _scaled(model: str, plan: Recipe, presentations: int, minutes: float | None) -> Recipe:
+    """The plan with about so many presentations, each stage's share as it was."""
+    if minutes is not None:
+        raise GenclsError(f"{model} is given a budget in minutes and one in presentations; leave one of them out")
+    times = presentations / plan.presentations
+    first, steps = round(plan.first * times), round(plan.steps * times)
+    if steps < 1 or (plan.first and first < 1):
+        raise GenclsError(
+            f"{presentations} presentations are no whole step of each stage of {model}; its recipe has {plan.presentations:,}"
+        )
+    return replace(plan, first=first, steps=steps)
+
+
+def _affordable(model: str, plan: Recipe, minutes: float, photos: Photos | Photographs, device: torch.device) -> Recipe:
     """The plan with as many steps as fit into the minutes, from the time that one takes in the midst of a training.
 
     Compiling, checkpoints, pictures and the examination at the end come on top.
@@ -317,7 +321,12 @@ def _affordable(model: str, plan: Recipe, minutes: float, photos: Photos | Photo
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         long = replace(plan, steps=10_000)
         _learnt(
-            f"{model} (probe)", long, photos, Path(folder) / "checkpoint", dict.fromkeys(range(3, long.steps), look)
+            f"{model} (probe)",
+            long,
+            photos,
+            Path(folder) / "checkpoint",
+            dict.fromkeys(range(3, long.steps), look),
+            device,
         )
     (first, start), (last, end) = times[0], times[-1]
     return replace(plan, steps=max(1, int(60 * minutes * (last - first) / (end - start))), minutes=minutes)
