@@ -28,7 +28,7 @@ class Classification:
     """What an observer says of some images.
 
     `answers`: a class an image. `scores`: the labelled array (`gencls.likelihood.scoring.score`). `probabilities`: one row
-    an image, one column a class, rows sum to 1; None where a plan dropped classes. `note`: what a reader should know.
+    an image, one column a class, rows sum to 1; None where a plan dropped classes, or where no temperature was fitted to the weighting. `note`: what a reader should know.
     """
 
     names: tuple[str, ...]
@@ -42,11 +42,11 @@ class Classification:
         """One row an image: its name, the answer, how probable, and the runner-up."""
         rows = []
         for i, (name, answer) in enumerate(zip(self.names, self.answers, strict=True)):
-            order = self.weighted.iloc[i].sort_values().index
+            others = self.weighted.iloc[i].drop(answer).dropna()  # what a plan dropped came nowhere
             row: dict[str, object] = {"image": name, "answer": answer}
             if self.probabilities is not None:
                 row["probability"] = float(self.probabilities.iloc[i][answer])
-            rows.append({**row, "next": order[1]})
+            rows.append({**row, "next": str(others.idxmin()) if len(others) else ""})
         return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, object]:
@@ -152,9 +152,8 @@ class Observer:
         )
         names = tuple(p.name for p in pictures)
         odds = None
-        if "eliminated_under" not in scores.attrs:
-            # The temperature was fitted to the shipped model's own classes and weighting.
-            temperature = zoo.facts(self.id).get("temperature", 1.0) if "error" in scores else 1.0
+        temperature = zoo.temperature(self.id, weighting, "error" in scores)
+        if "eliminated_under" not in scores.attrs and temperature is not None:
             odds = pd.DataFrame(probabilities(scores, temperature, weighting).values, index=list(names), columns=wanted)
         return Classification(
             names,

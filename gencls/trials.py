@@ -155,7 +155,9 @@ def _parsed(text: str, where: str) -> pd.DataFrame:
 
 
 def _completed(table: pd.DataFrame, set_name: str, where: str) -> pd.DataFrame:
-    """The table in the benchmark's spelling; `stimulus`, `texture`, `set` are worked out of file names."""
+    """The table in the benchmark's spelling; `stimulus` and `texture` are worked out of file names, those that it has are kept."""
+    if "stimulus" in table:
+        return table.assign(texture=table.get("texture", ""), set=set_name).loc[:, list(COLUMNS)]
     parsed = [parse_name(name) for name in table["imagename"]]
     bad = np.array([p is None for p in parsed])
     if bad.any():
@@ -267,8 +269,9 @@ def _categories(trials: pd.DataFrame, categories: Sequence[str] | None) -> tuple
 
 
 def _matched(trials: pd.DataFrame) -> None:
-    """Every observer saw the same stimuli in the same conditions as the first one."""
-    keys = pd.Series(list(zip(trials["condition"], trials["stimulus"], strict=True)), index=trials.index)
+    """Every observer saw the same stimuli of the same sets in the same conditions as the first one."""
+    named = (trials[column] for column in ("set", "condition", "stimulus"))
+    keys = pd.Series(list(zip(*named, strict=True)), index=trials.index)
     first, *others = trials["subj"].unique()
     seen = set(keys[trials["subj"] == first])
     for other in others:
@@ -282,7 +285,7 @@ def _matched(trials: pd.DataFrame) -> None:
         if lacking := sorted(seen - set(mine)):
             raise GenclsError(
                 f"trials: '{other}' has no trial on {len(lacking)} stimuli that '{first}' saw, such as "
-                f"{lacking[0][1]} in condition {lacking[0][0]}; compare on the stimuli that both saw"
+                f"{lacking[0][2]} in condition {lacking[0][1]} of '{lacking[0][0]}'; compare on the stimuli that both saw"
             )
 
 
@@ -319,7 +322,7 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
     """Trials from a CSV: one that `write` made, or one in the benchmark's own format.
 
     The benchmark's format lacks `stimulus`, `texture` and `set`: name the set, and the other two are worked
-    out from the file names. Raises GenclsError for what is no such table; `validate` says what else is
+    out from the file names. Where the stimulus is there, only a texture is left empty, and the set what you name. Raises GenclsError for what is no such table; `validate` says what else is
     checked.
     """
     path = Path(path)
@@ -335,9 +338,14 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
     if missing:
         raise GenclsError(f"{path} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}; add them")
     if not {"stimulus", "texture", "set"} <= set(table):
-        if set_name is None:
+        said = table["set"].unique().tolist() if "set" in table else []
+        if len(said) > 1:
+            raise GenclsError(
+                f"{path} holds several sets and lacks 'stimulus' or 'texture'; add both, or read each set by itself"
+            )
+        if not said and set_name is None:
             raise GenclsError(f"{path} does not say of which set it is; name it: read(path, 'cue-conflict')")
-        table = _completed(table, set_name, str(path))
+        table = _completed(table, said[0] if said else str(set_name), str(path))
     try:
         return validate(table, categories, one_set=False)
     except GenclsError as error:

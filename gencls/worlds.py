@@ -136,6 +136,8 @@ class World:
         bound = records.binding(title, _kind(model), plan, seed, prompt, stimuli.categories, dtype=dtype)
         if digest:
             bound["model_digest"] = digest
+        if not len(stimuli):
+            raise GenclsError(f"{model} on {stimuli.name}: there is no stimulus to score; give at least one")
         names = list(stimuli.table["name"])
         digests = stimuli.stimulus_digests()
         exact = dtype == "float32"

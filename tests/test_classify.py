@@ -12,6 +12,7 @@ from PIL import Image
 import gencls
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive, Staged
+from gencls.models import zoo
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 
 IMAGES = list(ShapesWorld().stimuli("photos", 4).images())
@@ -42,6 +43,24 @@ def test_dropped_classes_are_null_in_json() -> None:
     assert found.probabilities is None
     scores = json.loads(json.dumps(found.to_dict(), allow_nan=False))["images"][0]["scores"]
     assert sum(v is not None for v in scores.values()) == 2
+    one = gencls.load("shapes/pixel").classify(IMAGES[:2], plan=Staged(timesteps=4, keep=(1,))).table()
+    assert one["next"].tolist() == ["", ""]  # nobody else came in
+
+
+@pytest.mark.parametrize("model", ["shapes/resnet", "shapes/pixel"])
+def test_probabilities_have_the_temperature_that_training_fitted_where_it_fits(model: str) -> None:
+    observer, plan = gencls.load(model), Exhaustive(timesteps=2)
+    fitted = zoo.facts(model)["temperature"]
+    found = observer.classify(IMAGES[:2], plan=plan)
+    logits = -found.weighted.to_numpy() / fitted
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(found.probabilities, odds / odds.sum(1, keepdims=True), rtol=1e-5)
+    otherwise = observer.classify(IMAGES[:2], plan=plan, weighting="uniform")
+    if model == "shapes/pixel":  # errors on another scale
+        assert otherwise.probabilities is None and "probability" not in otherwise.table()
+        assert otherwise.to_dict()["images"][0]["probabilities"] is None  # type: ignore[index]
+    else:
+        assert otherwise.probabilities is not None and otherwise.probabilities.equals(found.probabilities)
 
 
 def test_what_cannot_be_answered_is_named() -> None:

@@ -244,6 +244,9 @@ def test_mismatched_stimuli() -> None:
     more = pd.concat([small(5, "a"), small(6, "b")], ignore_index=True)
     with pytest.raises(GenclsError, match=r"'b' saw stimuli that 'a' did not in row 10"):
         validate(more, matched=True)
+    sets = [small(4, "a"), small(4, "a").assign(set="y"), small(3, "b"), small(4, "b").assign(set="y")]
+    with pytest.raises(GenclsError, match=r"'b' has no trial on 1 stimuli that 'a' saw, such as s3"):
+        validate(pd.concat(sets, ignore_index=True), one_set=False, matched=True)
 
 
 def test_another_world_has_its_own_categories() -> None:
@@ -290,6 +293,20 @@ def test_the_benchmarks_own_files_are_read(tmp_path: Path) -> None:
         path.write_text("\n".join(lines).replace(old, new))
         with pytest.raises(GenclsError, match=why):
             read(path, "high-pass")
+
+
+def test_a_file_keeps_what_it_says_of_stimulus_and_set(tmp_path: Path) -> None:
+    path, table = tmp_path / "mine.csv", small(4, "me")
+    whole = table.assign(imagename=[f"my picture {i}.png" for i in range(4)])
+    for without, named in ((["texture"], None), (["texture", "set"], "mine"), (["set"], table["set"].iloc[0])):
+        whole.drop(columns=without).to_csv(path, index=False)
+        found = read(path, named)
+        assert found["stimulus"].tolist() == table["stimulus"].tolist()
+        assert found["set"].unique().tolist() == [named or table["set"].iloc[0]]
+        assert found["texture"].tolist() == ([""] * 4 if "texture" in without else table["texture"].tolist())
+    pd.concat([whole, whole.assign(set="other")]).drop(columns="texture").to_csv(path, index=False)
+    with pytest.raises(GenclsError, match="several sets and lacks 'stimulus' or 'texture'"):
+        read(path)
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Seen:
     """What observers make of one stimulus set.
 
     `scored`: scores by model; `lacking`: for those without any, the reason; `people` and `networks`: recorded trials.
-    `missing`: why the stimuli themselves are not here (then there are none of the others), empty if they are.
+    `seed`: of the noise. `missing`: why the stimuli themselves are not here (then there are none of the others), empty if they are.
     """
 
     world: World
@@ -43,6 +43,7 @@ class Seen:
     people: dict[str, pd.DataFrame] = field(default_factory=dict)
     networks: dict[str, pd.DataFrame] = field(default_factory=dict)
     missing: str = ""
+    seed: int = 0
 
     def trials(self, model: str, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
         """The trial table of one model under a weighting."""
@@ -110,7 +111,13 @@ def look(
             raise
         empty = StimulusSet(name, pd.DataFrame(columns=list(COLUMNS)), lambda i: np.zeros((1, 1, 3)), world.categories)
         return Seen(world, empty, missing=str(error))
-    seen = Seen(world, stimuli, people=people, networks=networks)
+    if n is not None:
+        shown = set(stimuli.table["name"])
+        people, networks = (
+            {o: t[t["stimulus"].isin(shown)].reset_index(drop=True) for o, t in tables.items()}
+            for tables in (people, networks)
+        )
+    seen = Seen(world, stimuli, people=people, networks=networks, seed=seed)
     for family in world.models if models is None else models:
         for model in seeds_of(family) if seeds and family.startswith("shapes/") else [family]:
             try:
@@ -148,7 +155,8 @@ def biases(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
     Categories stand in the world's order.
     """
     observers = seen.observers(by)
-    found = frame(observers) if observers else people_on_record()
+    on_record = not observers and (seen.missing or seen.stimuli.missing)
+    found = people_on_record() if on_record else frame(observers)
     order = {category: i for i, category in enumerate(("", *seen.world.categories))}
     names = list(dict.fromkeys(found["observer"]))
     place = found["observer"].map(names.index) * len(order) + found["category"].map(order)

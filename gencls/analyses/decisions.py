@@ -213,7 +213,7 @@ def calibration(seen: Seen, model: str) -> metrics.Estimate:
     The temperature was fitted on photos of the dev split, which are not among those of `seen`.
     """
     scores = seen.scored[model].scores
-    odds = probabilities(scores, zoo.facts(model).get("temperature", 1.0)).values
+    odds = probabilities(scores, zoo.temperature(model) or 1.0).values
     right = np.array(answers(scores)) == seen.stimuli.table["category"].to_numpy(str)
     return metrics.expected_calibration_error(odds, right)
 

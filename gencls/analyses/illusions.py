@@ -190,7 +190,7 @@ def shares(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> dict[tup
 def probability(seen: Seen, model: str) -> dict[tuple[str, str], Estimate]:
     """(kind, reading) → mean share of probability on each reading, and on `both`; for a classifier, 1/16 and 1/8 by chance."""
     scores = seen.scored[model].scores
-    odds = probabilities(scores, zoo.facts(model).get("temperature", 1.0) if "error" in scores else 1.0)
+    odds = probabilities(scores, zoo.temperature(model) or 1.0)
     classes = [str(c) for c in odds["class"].values]
     columns = [[classes.index(c) for c in scores[name].values.tolist()] for name in ("category", "texture")]
     first, second = (np.take_along_axis(odds.values, np.array(c)[:, None], 1)[:, 0] for c in columns)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from gencls import figures, metrics
 from gencls.analyses import agreement, noise
-from gencls.analyses.bias import QUICK, Seen
+from gencls.analyses.bias import QUICK, Seen, look
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential, weighting
 from gencls.metrics import Bootstrap, Estimate
@@ -90,7 +90,7 @@ def differences(
     pairs : others than these, as far as both of a pair answered
     Returns `observer, value, low, high, n, origin, p, p_holm`, `observer` naming both.
     """
-    asked = pairs or list(itertools.product(GENERATIVE, [*DISCRIMINATIVE, *BETWEEN]))
+    asked = list(itertools.product(GENERATIVE, [*DISCRIMINATIVE, *BETWEEN])) if pairs is None else pairs
     trials = {m: seen.trials(m, by) for m in dict.fromkeys(m for pair in asked for m in pair) if m in seen.scored}
     found = {
         f"{a} − {b}": metrics.compare_shape_bias(trials[a], trials[b]) for a, b in asked if a in trials and b in trials
@@ -146,7 +146,7 @@ def matched(world: World, seen: Seen, photos: Seen, by: str | Weighting = "exp(-
     at the same accuracy.
     """
     rows = []
-    moments = getattr(world, "moments", ())
+    moments = () if seen.seed else getattr(world, "moments", ())  # which are on record under one noise
     for model in [*moments, *seen.models]:
         family = model.rpartition("-")[0] if model in moments else model
         if family not in seen.scored:
@@ -260,22 +260,28 @@ def sweep(along: str, shares: Sequence[float] = (0.0, 0.1, 0.25, 0.5)) -> pd.Dat
 # -- people -----------------------------------------------------------------------------------------------------------
 
 
-def people(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> tuple[pd.DataFrame, str]:
+def people(
+    world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)", n: int | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, str]:
     """What is computed from people's trials, and where it comes from: "computed" where they are here, else "record".
 
-    On record are our models' answers under the paper's weighting: under another they are left out.
+    On record are our models' answers to all the stimuli under the paper's weighting and the noise's seed 0: of other answers, or of other models,
+    nothing is said. `n`: stimuli a set, None for all.
     """
     if world.people("cue-conflict"):
-        return computed(world, models, by), "computed"
+        return computed(world, models, by, n, seed), "computed"
     if not PEOPLE.is_file():
         raise GenclsError(f"{PEOPLE} is not there, and people's trials are not either; `gencls data fetch` gets them")
     table = pd.read_csv(PEOPLE, keep_default_na=False, na_values=["nan"])
-    if weighting(by).name != "exp(-7t)":
-        table = table[~table["observer"].str.startswith("natural/") & ~table["other"].str.startswith("natural/")]
+    same = weighting(by).name == "exp(-7t)" and n is None and seed == 0
+    for column in ("observer", "other"):
+        table = table[~table[column].str.startswith("natural/") | table[column].isin(models if same else ())]
     return table.reset_index(drop=True), "record"
 
 
-def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+def computed(
+    world: World, models: Sequence[str], by: str | Weighting = "exp(-7t)", n: int | None = None, seed: int = 0
+) -> pd.DataFrame:
     """Accuracies, biases and κ of people, of recorded networks and of our models with people, on the sets that people saw; `COLUMNS`.
 
     People saw 224 pixels and chose among 16 categories. Answers that are none of the world's eleven, and `na`, are wrong and neither cue; κ is
@@ -283,12 +289,10 @@ def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t
     """
     rows: list[pd.DataFrame] = []
     for name in REAL_SETS:
-        observers = {**world.people(name), **world.networks(name)}
-        group = list(world.people(name))
-        stimuli = world.stimuli(name)
-        ours = {m: world.trials(stimuli, m, world.scores(stimuli, m), by) for m in models}
-        others = [*ours, *world.networks(name)]
-        observers |= ours
+        seen = look(world, name, models, n=n, seed=seed)
+        ours = {m: seen.trials(m, by) for m in models}
+        group, others = list(seen.people), [*ours, *seen.networks]
+        observers = {**seen.people, **seen.networks, **ours}
         rows.append(_rows({(o, ""): metrics.accuracy(t, QUICK) for o, t in observers.items()}, "accuracy", name))
         if name == "cue-conflict":
             for measure in ("shape bias", "corrected for guessing", "cue accuracy"):
@@ -308,7 +312,7 @@ def computed(world: World, models: Sequence[str], by: str | Weighting = "exp(-7t
                 measure="p (Holm)", set=name, value=of_ours["p_holm"], low=math.nan, high=math.nan, n=math.nan
             )[COLUMNS]
         )
-        inside = {o: t[t["object_response"].isin(world.categories)] for o, t in world.people(name).items()}
+        inside = {o: t[t["object_response"].isin(world.categories)] for o, t in seen.people.items()}
         rows.append(_rows({(m, ""): _mean_kappa(ours[m], inside) for m in ours}, WITHIN, name))
     return pd.concat(rows, ignore_index=True)
 

@@ -84,7 +84,7 @@ def points(estimates: Mapping[Any, Any], columns: Sequence[str] = ("observer",),
         for field in ("low", "high", "n"):
             row[field] = getattr(estimate, field, math.nan)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*columns, *constant, "value", "low", "high", "n"])
 
 
 def describe(ax: Axes) -> str:

@@ -35,6 +35,9 @@ class Weighting:
         )
 
 
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+
+
 def exponential(k: float = 7.0) -> Weighting:
     """exp(−kt); k = 7 is the paper's (Jaini et al. 2024, section 2). It favours low noise."""
     return Weighting(f"exp(-{k:g}t)", lambda t, log_snr: np.exp(-k * t))
@@ -55,7 +58,7 @@ def weighting(value: str | Weighting | Function) -> Weighting:
         return Weighting(getattr(value, "__name__", "own"), value)
     base, _, span = value.partition(" on ")
     known = {w.name: w for w in (UNIFORM, EPSILON, VELOCITY)}
-    if match := re.fullmatch(r"exp\(-([0-9.]+)t\)", base):
+    if match := re.fullmatch(rf"exp\(-({_NUMBER})t\)", base):
         found = exponential(float(match[1]))
     elif base in known:
         found = known[base]
@@ -64,7 +67,7 @@ def weighting(value: str | Weighting | Function) -> Weighting:
             f"weighting {value!r} is not known; give exp(-7t) with any number, {', '.join(known)}, or a function"
         )
     if span:
-        ends = re.fullmatch(r"([0-9.]+)-([0-9.]+)", span)
+        ends = re.fullmatch(rf"({_NUMBER})-({_NUMBER})", span)
         if not ends:
             raise GenclsError(f"weighting {value!r}: write the range as in 'uniform on 0.1-0.5'")
         found = found.between(float(ends[1]), float(ends[2]))

@@ -16,7 +16,7 @@ from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Clusters, Statistic, p_
 from gencls.metrics.consistency import difference
 from gencls.metrics.estimates import Estimate
 from gencls.metrics.shape import SHAPE, TEXTURE, decisions
-from gencls.metrics.tables import checked, keys, matched, offered
+from gencls.metrics.tables import checked, keys, matched, offered, rows
 
 
 def compare_accuracy(
@@ -64,7 +64,7 @@ def compare_shape_bias(
 ) -> Estimate:
     """Shape bias of a minus that of b on the same cue-conflict stimuli, in [−1, 1], with a bootstrap `p`.
 
-    NaN where either has no shape and no texture decision.
+    NaN where either has no shape and no texture decision; interval and `p` are NaN where the decisions are too few to be resampled.
     """
     return mean_shape_bias_difference([(a, b)], bootstrap, clustered=clustered)
 
@@ -79,6 +79,11 @@ def mean_shape_bias_difference(
     tables = []
     for trials in itertools.chain.from_iterable(pairs):
         offered(checked(trials, "texture"))
+        single = (trials["texture"] == "").to_numpy()
+        if single.any():
+            raise GenclsError(
+                f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials"
+            )
         tables.append(trials[(trials["texture"] != trials["category"]).to_numpy()])
     _, clusters = matched(*tables)
     by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in tables)]
@@ -132,12 +137,12 @@ def compare_all(
     One row a pair: `observer_a, observer_b, value, low, high, n, p, p_holm`.
     """
     names = list(observers)
-    rows = []
+    found = []
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             e = compare(observers[first], observers[second])
-            rows.append((first, second, e.value, e.low, e.high, e.n, e.p))
-    table = pd.DataFrame(rows, columns=["observer_a", "observer_b", "value", "low", "high", "n", "p"])
+            found.append((first, second, e.value, e.low, e.high, e.n, e.p))
+    table = pd.DataFrame(found, columns=["observer_a", "observer_b", "value", "low", "high", "n", "p"])
     table["p_holm"] = list(holm(table["p"].tolist()).values())
     return table
 
@@ -154,4 +159,8 @@ def _compared(
     if math.isnan(value):
         return Estimate(value, n=len(labels), name=name, method="none: 0/0", p=math.nan, naive=None)
     i = bootstrap.interval(statistic, labels, cells, clusters)
+    defined = i.draws[~np.isnan(i.draws)]
+    if value != 0 and (2 * len(defined) < len(i.draws) or np.ptp(defined) == 0):
+        # Every resample says the same, or hardly one says anything: too few decisions to tell how sure they are.
+        return Estimate(value, n=len(labels), name=name, method="none: too few decisions", p=math.nan, naive=None)
     return Estimate(value, i.low, i.high, len(labels), name, i.method, naive=i.naive, p=p_value(i.draws))

@@ -106,7 +106,7 @@ def confusion(
     a category are resampled among themselves, by their shared images under cue conflict, and an answer that
     was never given, or always, has Clopper and Pearson's interval. `n` is the column's trials; a category
     that was never presented has cells that are NaN, with n = 0. `categories` are all answers offered (else
-    those in the table). `confusion(trials).astype(float)` is the plain matrix; each presented column of it
+    those that `gencls.metrics.tables.offered` finds). `confusion(trials).astype(float)` is the plain matrix; each presented column of it
     sums to 1. Source: Geirhos et al. 2018.
     """
     words = offered(checked(trials), categories) or ()

@@ -41,16 +41,18 @@ def ratio(hits: Sequence[np.ndarray], whole: Sequence[np.ndarray], name: str = "
     """
     a, b = np.stack(hits).astype(float), np.stack(whole).astype(float)
     values = _share(a.sum(1), b.sum(1))
-    points = values[np.isfinite(values)]
+    there = np.isfinite(values)
+    points = values[there]
     if not len(points):
         return Estimate(math.nan, n=0, name=name, method="nothing to average", points=[])
     times = _draws(a.shape[1])
-    resampled = _share(times @ a.T, times @ b.T)[:, np.isfinite(values)]
+    resampled = _share(times @ a.T, times @ b.T)[:, there]
     spread = float(np.nanvar(np.nanmean(np.where(np.isfinite(resampled), resampled, np.nan), 1)))
     half = half_width(spread, a.shape[1], [points])
     low, high = points.mean() - half, points.mean() + half
     if unit and half == 0 and points[0] in (0, 1):  # all right or all wrong: Wilson's end, as of one seed's stimuli
-        inside = float(b.sum(1).min()) / (float(b.sum(1).min()) + 1.96**2)
+        fewest = float(b.sum(1)[there].min())
+        inside = fewest / (fewest + 1.96**2)
         low, high = (inside, 1.0) if points[0] == 1 else (0.0, 1 - inside)
     if unit:
         low, high = max(0.0, low), min(1.0, high)
@@ -82,6 +84,7 @@ def contrast(
     value = float(sum(sign * np.nanmean(v) for sign, v in zip(signs, values, strict=True)))
     resampled = sum(sign * d for sign, d in zip(signs, draws, strict=True))
     half = half_width(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
+    half = math.nan if half == 0 and value else half  # all against none: no resample can tell how sure that is
     return Estimate(value, value - half, value + half, times.shape[1], name, "over seeds and stimuli")
 
 
@@ -98,4 +101,5 @@ def paired(
     kept = points[np.isfinite(points)]
     half = half_width(float(np.nanvar(draws)), times.shape[1], [kept])
     value = float(kept.mean()) if len(kept) else math.nan
+    half = math.nan if half == 0 and value else half  # as in `contrast`
     return Estimate(value, value - half, value + half, times.shape[1], "difference", "over seeds and stimuli")

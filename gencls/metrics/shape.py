@@ -54,7 +54,7 @@ def shape_bias(
     guessing; it is not clipped, and undefined where s + x ≤ 2g. `na` is none of the four.
 
     `by="category"` (of the shape) or `by="subj"` gives a dict of estimates; `categories` are all answers
-    offered (else those in the table). `clustered=False` ignores shared content and texture images. Source:
+    offered (else those of `trials.attrs["categories"]`, the 16 entry-level ones, or the table's own). `clustered=False` ignores shared content and texture images. Source:
     Geirhos et al. 2019; stimuli of 160 content and 48 texture images.
     """
     if by is not None:

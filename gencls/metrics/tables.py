@@ -151,12 +151,15 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
                 f"two of the observers saw {len(first)} and {len(other)} stimuli; {len(named)} have no match by "
                 f"{', '.join(by)} ({rows(table, alone)} of the {which}, as {str(named[0])!r}); compare what both saw"
             )
-        differ = other["category"].to_numpy(object)[order] != observers[0]["category"].to_numpy(object)
-        if differ.any():
-            raise GenclsError(
-                f"two observers' tables name different categories for one stimulus "
-                f"({rows(observers[0], differ)} of the first); correct the table that is wrong"
-            )
+        for column, words in (("category", "categories"), ("texture", "textures")):
+            if not all(column in table for table in (other, observers[0])):
+                continue
+            differ = other[column].to_numpy(object)[order] != observers[0][column].to_numpy(object)
+            if differ.any():
+                raise GenclsError(
+                    f"two observers' tables name different {words} for one stimulus "
+                    f"({rows(observers[0], differ)} of the first); correct the table that is wrong"
+                )
         correct.append(right(other)[order])
     return np.array(correct), image_clusters(observers[0])
 

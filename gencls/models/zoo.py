@@ -287,3 +287,15 @@ def facts(model: str) -> dict[str, Any]:
     folder = folder_of(model)
     path = folder / "gencls.json" if folder else None
     return json.loads(path.read_text()) if path and path.is_file() else {}
+
+
+def temperature(model: str, by: str = "exp(-7t)", levels: bool = True) -> float | None:
+    """What a model's scores are divided by before they become probabilities; 1 where training kept none.
+
+    Training fits it under exp(-7t). None where noise levels (`levels`) are weighted otherwise: their errors then have another scale, for which none
+    was fitted.
+    """
+    fitted = facts(model).get("temperature")
+    if fitted is None:
+        return 1.0
+    return None if levels and by != "exp(-7t)" else float(fitted)

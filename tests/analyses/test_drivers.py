@@ -94,6 +94,19 @@ def test_all_right_is_not_certain() -> None:
     assert found.value == found.high == 1 and found.low == pytest.approx(32 / (32 + 1.96**2))
 
 
+def test_a_seed_that_decided_nothing_is_left_out() -> None:
+    one, none = np.ones(40), np.zeros(40)
+    assert seeded.ratio([one, none], [one, none]).low == seeded.ratio([one], [one]).low > 0.9
+
+
+def test_all_against_none_is_a_difference_without_an_interval() -> None:
+    one, none = np.ones(4), np.zeros(4)
+    for found in (seeded.contrast([[(one, one)], [(none, one)]], (1, -1)), seeded.paired([one], [one], [none], [one])):
+        assert found == 1 and np.isnan([found.low, found.high]).all()
+    same = seeded.contrast([[(one, one)], [(one, one)]], (1, -1))
+    assert same == same.low == same.high == 0
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4))
 def test_intervals_hold_their_value_within_the_unit(hits: list[list[bool]]) -> None:
     found = seeded.ratio([np.array(h) for h in hits], [np.ones(6)] * len(hits))

@@ -71,6 +71,15 @@ def test_a_plain_difference_stands_and_a_small_one_does_not(both: tuple[Seen, Se
     assert "natural/pixel is more shape-biased than natural/resnet" in said
 
 
+def test_where_no_pair_is_here_nothing_is_compared(both: tuple[Seen, Seen]) -> None:
+    seen, _ = both
+    alone = Seen(seen.world, seen.stimuli, {"natural/resnet": seen.scored["natural/resnet"]})
+    found = photographs.differences(alone)
+    assert found.empty and {"observer", "value", "p", "p_holm"} <= set(found) and photographs.making(alone).empty
+    assert photographs.differences(seen, pairs=[]).empty
+    assert photographs.verdict(found).startswith("No generative model")
+
+
 def test_it_is_said_who_reached_what_was_asked_of_it(both: tuple[Seen, Seen]) -> None:
     said = photographs.reached(both[1])
     there, _, short = said.partition("Fell short:")
@@ -124,10 +133,15 @@ def test_a_family_at_another_resolution_stands_beside_itself(both: tuple[Seen, S
 
 def test_what_is_on_record_under_one_weighting_is_not_shown_under_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "people", lambda *_: {})
-    papers, origin = photographs.people(World(), [], "exp(-7t)")
-    uniform, _ = photographs.people(World(), [], "uniform")
-    assert origin == "record" and papers["observer"].str.startswith("natural/").any()
-    assert not uniform["observer"].str.startswith("natural/").any()
+    asked = ["natural/pixel", "natural/resnet"]
+    papers, origin = photographs.people(World(), asked, "exp(-7t)")
+    uniform, _ = photographs.people(World(), asked, "uniform")
+    few, _ = photographs.people(World(), asked, n=50)
+    other, _ = photographs.people(World(), asked, seed=1)
+    ours = papers["observer"].str.startswith("natural/")
+    assert origin == "record" and set(papers[ours]["observer"]) == set(asked)  # and no model that was not asked for
+    for table in (uniform, few, other):
+        assert not table["observer"].str.startswith("natural/").any()
     assert photographs.mean_of_people(uniform, "shape bias") == photographs.mean_of_people(papers, "shape bias")
 
 

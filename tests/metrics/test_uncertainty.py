@@ -234,6 +234,24 @@ def test_the_mean_difference_in_shape_bias_resamples_all_observers_together() ->
         metrics.mean_shape_bias_difference([(a, b), (c, d.iloc[1:])])
 
 
+@pytest.mark.parametrize(("a", "b"), [(["cat"], ["dog"]), (["dog", "dog", "na", "na"], ["na", "na", "cat", "na"])])
+def test_a_difference_on_a_handful_of_decisions_is_sure_of_nothing(a: list[str], b: list[str]) -> None:
+    base = {"stimulus": [f"s{i}" for i in range(len(a))], "category": "cat", "texture": "dog"}
+    first, second = (pd.DataFrame({**base, "subj": "x", "object_response": said}, dtype=object) for said in (a, b))
+    found = metrics.compare_shape_bias(first, second, Bootstrap(draws=500))
+    assert abs(found) == 1 and math.isnan(found.p) and math.isnan(found.low)
+    assert metrics.holm({"this": found.p, "other": 0.02})["other"] == 0.02
+
+
+def test_a_difference_in_shape_bias_needs_two_cues_that_both_tables_agree_on() -> None:
+    base = pd.DataFrame({"stimulus": ["s0", "s1"], "category": "cat", "texture": "dog", "object_response": "cat"})
+    a, b = base.assign(subj="a"), base.assign(subj="b")
+    with pytest.raises(GenclsError, match="no texture category in rows 0, 1"):
+        metrics.compare_shape_bias(a.assign(texture=""), b)
+    with pytest.raises(GenclsError, match=r"different textures for one stimulus \(row 1 of the first"):
+        metrics.compare_shape_bias(a, b.assign(texture=["dog", "bird"]))
+
+
 def test_holm_known_answer() -> None:
     """Holm's own arithmetic: 0.01, 0.04, 0.03, 0.005 of four tests."""
     adjusted = metrics.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": math.nan})
