@@ -12,6 +12,7 @@ import torch
 import gencls
 from gencls import metrics, worlds
 from gencls.analyses import photographs, robustness
+from gencls.analyses.bias import look
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.scoring import score
@@ -41,6 +42,11 @@ def test_people_saw_the_same_stimuli_and_may_answer_with_other_categories(mirror
     assert (len(answers), (answers == "na").sum()) == (5500, 46)
     assert (~answers.isin([*world.categories, "na"])).sum() == 385
     assert world.people("photos") == {}
+    few = look(world, "cue-conflict", ["natural/resnet"], n=40)
+    for table in (few.trials("natural/resnet"), *few.people.values(), *few.networks.values()):
+        assert set(table["stimulus"]) == set(few.stimuli.table["name"])  # everyone on the same
+    with pytest.raises(GenclsError, match="there is no stimulus to score"):
+        world.scores(few.stimuli[:0], "natural/resnet")
 
 
 def test_every_condition_shows_the_same_photographs(mirror: Path) -> None:

@@ -56,7 +56,15 @@ def test_weightings_by_name_range_and_function() -> None:
     }.items():
         np.testing.assert_allclose(weighting(name)(t, s), wanted)
     np.testing.assert_allclose(weighting(lambda t, s: t * s)(t, s), t * s)
-    for bad in ("exp(7t)", "linear", "uniform on 0.5", "uniform on 0.5-0.2", "uniform on 0-2"):
+    for bad in (
+        "exp(7t)",
+        "linear",
+        "uniform on 0.5",
+        "uniform on 0.5-0.2",
+        "uniform on 0-2",
+        "exp(-7.5.5t)",
+        "uniform on 0..1-0.5",
+    ):
         with pytest.raises(GenclsError):
             weighting(bad)
 

@@ -395,3 +395,13 @@ def test_the_table_has_all_52_and_every_id_is_one() -> None:
         )
         if row.id:
             parse(str(row.id))
+
+
+def test_a_label_that_stands_twice_is_one_class() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    torch.nn.init.zeros_(network[1].weight)
+    network[1].bias.data = torch.tensor([0.0, 5.0, 2.0])
+    model = DiscriminativeModel(network, "cranes", ("crane", "crane", "dog"), 1)
+    found = np.exp(model.log_probabilities([np.zeros((1, 1, 3), np.uint8)], ["crane", "dog"]))[0]
+    odds = np.exp([0.0, 5.0, 2.0])
+    np.testing.assert_allclose(found, [odds[:2].sum() / odds.sum(), odds[2] / odds.sum()])
