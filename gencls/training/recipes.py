@@ -7,8 +7,9 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -20,6 +21,9 @@ from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training.data import Labelled, Photographs, Photos, pool
 from gencls.training.publishing import publish
+
+if TYPE_CHECKING:
+    from gencls.training.classifiers import Codes
 
 POOL = 65_536  # training photos
 #: How long steps are timed where a budget is given in minutes.
@@ -225,9 +229,8 @@ def _learnt(
     device: torch.device,
 ) -> tuple[Any, float]:
     """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
-    from gencls.models.zoo import open_model
     from gencls.training.autoregressive import janus, train_autoregressive
-    from gencls.training.classifiers import Codes, resnet, train_on_labels, vit
+    from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, latent_classifier, train_classifier, train_generator
     from gencls.training.latent import latent_pipeline, train_latent
@@ -259,10 +262,11 @@ def _learnt(
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
         seconds = train_autoregressive(saved, *run, first=plan.first, **told)
     elif plan.kind == "noised-classifier" and plan.of:
-        reader: Any = open_model(plan.of)
+        codes = _codes(plan.of, photos)
+        reader: Any = codes.reader
         saved = latent_classifier(plan.seed, reader.pipeline.unet.config, plan.labels)
-        alphas = reader.pipeline.scheduler.alphas_cumprod
-        seconds = train_classifier(saved, Codes(reader, photos), *run[1:], alphas=alphas, rate=plan.rate, **told)
+        told |= {"alphas": reader.pipeline.scheduler.alphas_cumprod}
+        seconds = train_classifier(saved, codes, *run[1:], rate=plan.rate, **told)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
         seconds = train_classifier(saved, *run, rate=plan.rate, fast=plan.natural, **told)
@@ -271,7 +275,7 @@ def _learnt(
         if plan.kind == "vit":
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         elif plan.kind == "codes":
-            learnt = Codes(open_model(plan.of), photos)  # type: ignore[arg-type]
+            learnt = _codes(plan.of, photos)
             size |= {"side": learnt.side, "channels": learnt.channels}
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         else:
@@ -280,6 +284,15 @@ def _learnt(
         told |= {"noise": plan.noise, "noised": plan.noised, "magnify": plan.magnify}
         seconds = train_on_labels(saved, learnt, *run[1:], rate=plan.rate, fast=plan.natural, **told)
     return saved, seconds
+
+
+@lru_cache(maxsize=1)
+def _codes(of: str, photos: Photos | Photographs) -> Codes:
+    """What another model makes of the photos: minutes of work, which a probe of the machine leaves to the training."""
+    from gencls.models.zoo import open_model
+    from gencls.training.classifiers import Codes
+
+    return Codes(open_model(of), photos)  # type: ignore[arg-type]
 
 
 def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
