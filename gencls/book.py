@@ -110,8 +110,9 @@ def read_profile(profile: str | Path, root: str | Path | None = None) -> dict[st
             raise GenclsError(f"the profile '{profile}' is unknown; there are: {known}, or name a .yml file")
     try:
         content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise GenclsError(f"the profile {path} cannot be read: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise GenclsError(f"the profile {path} cannot be read: {why}") from None
     except yaml.YAMLError as error:
         raise GenclsError(f"the profile {path} is not YAML: {' '.join(str(error).split())}") from None
     if content is not None and not isinstance(content, dict):
@@ -325,7 +326,7 @@ def _execute(
                         str(stage / "run.ipynb"),
                         dict(values),
                         kernel_name="python3",
-                        extra_arguments=["--IPKernelApp.log_level=40"],
+                        extra_arguments=["--IPKernelApp.log_level=50"],
                         progress_bar=progress,
                     )
             except PapermillExecutionError as error:
@@ -357,7 +358,7 @@ def _execute(
 
 
 def _failure(chapter: str, error: Any, failed: Path) -> GenclsError:
-    if error.ename == "GenclsError":
+    if error.ename in ("GenclsError", "Unreachable"):
         return GenclsError(f"chapter '{chapter}': {error.evalue}")
     first = next((line for line in error.source.splitlines() if line.strip()), "").strip()
     message = " ".join(str(error.evalue).split()) or "no message"

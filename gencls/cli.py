@@ -373,12 +373,14 @@ def _save(chosen: Any, folder: Path) -> Path:
     from PIL import Image
     from tqdm import tqdm
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()):
         raise GenclsError(f"{folder} holds files already; name another folder to --save, or empty it")
+    if chosen.missing:
+        raise GenclsError(f"the pictures of {chosen.name} are not here: {chosen.missing}")
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen.table.to_csv(folder / "stimuli.csv", index=False)
     for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
         Image.fromarray(stimulus.image).save(folder / f"{stimulus.name}.png")
-    chosen.table.to_csv(folder / "stimuli.csv", index=False)
     return folder
 
 

@@ -216,12 +216,16 @@ ADAPTERS: dict[str, type[Adapter]] = {
 }
 
 
-def adapter(pipeline: Any, name: str) -> Adapter:
-    """The adapter of a pipeline, found by its class; GenclsError names the known classes where there is none."""
-    found = ADAPTERS.get(type(pipeline).__name__)
-    if found is None:
+def adapter_of(kind: str, name: str) -> type[Adapter]:
+    """The adapter of a pipeline's class; GenclsError names the known classes where there is none."""
+    if kind not in ADAPTERS:
         raise GenclsError(
-            f"{name}: no adapter for a {type(pipeline).__name__}; known are {', '.join(ADAPTERS)}. "
+            f"{name}: no adapter for a {kind}; known are {', '.join(ADAPTERS)}. "
             "The how-to 'add a model' shows the few lines that a new one takes"
         )
-    return found(pipeline)
+    return ADAPTERS[kind]
+
+
+def adapter(pipeline: Any, name: str) -> Adapter:
+    """The adapter of a pipeline, found by its class."""
+    return adapter_of(type(pipeline).__name__, name)(pipeline)

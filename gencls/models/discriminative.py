@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gencls import categories as cats
 from gencls.errors import GenclsError
+from gencls.models import hub
 from gencls.models.compiling import Compiling
 from gencls.models.efficientnet import EfficientNetLite0
 from gencls.models.folders import first_sentence, open_network, opened
@@ -361,7 +362,7 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
     network = open_network(AutoModelForImageClassification, folder, name, allow_pickles)
     labels = {int(i): str(label) for i, label in network.config.id2label.items()}
     path = folder / "preprocessor_config.json"
-    own: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"image_processor_type": ""}
+    own: dict[str, Any] = hub.settings(path) if path.is_file() else {"image_processor_type": ""}
     if not own.keys().isdisjoint({"image_processor_type", "feature_extractor_type"}):
         processor = opened(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
@@ -369,6 +370,10 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
         from gencls.models.codes import CodeClassifier, reader_of
 
         return CodeClassifier(network, name, labels, reader_of(own, name))
+    if missing := {"size", "image_mean", "image_std"} - own.keys():
+        raise GenclsError(
+            f"{name}: {path} lacks {', '.join(sorted(missing))}, so that no image can be made ready; add them"
+        )
     size, magnify = own["size"], own.get("magnify", 1)
     model = DiscriminativeModel(
         network,

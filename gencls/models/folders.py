@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from gencls.errors import GenclsError
 from gencls.models import hub
@@ -42,7 +43,7 @@ def opened(load: Callable[[], Any], folder: Path, name: str) -> Any:
         return load()
     except ImportError as error:
         raise GenclsError(f"{name} needs a package that is not installed: {first_sentence(error)}") from error
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, TypeError, SafetensorError) as error:
         raise GenclsError(
             f"{name}: {folder} is no model that transformers can open: {first_sentence(error)}"
         ) from error

@@ -147,6 +147,17 @@ def only_pickles(name: str) -> GenclsError:
     )
 
 
+def settings(path: Path) -> dict[str, Any]:
+    """What a model's JSON file says; GenclsError where it is cut short or says nothing by name."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GenclsError(f"{path} is no JSON ({error}); fetch or copy the model's folder again") from error
+    if not isinstance(found, dict):
+        raise GenclsError(f"{path} says nothing by name; fetch or copy the model's folder again")
+    return found
+
+
 def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights: bool = True) -> Any:
     """The diffusers pipeline in a folder, float32, without the parts that scoring never asks.
 
@@ -154,10 +165,13 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
     """
     import torch
     from diffusers import DiffusionPipeline
+    from safetensors import SafetensorError
 
+    from gencls.models.adapters import adapter_of
     from gencls.models.pixel import PixelPipeline
 
-    index = json.loads((folder / "model_index.json").read_text())
+    index = settings(folder / "model_index.json")
+    adapter_of(str(index.get("_class_name")), name)  # before anything is opened
     kind = PixelPipeline if index.get("_class_name") == PixelPipeline.__name__ else DiffusionPipeline
     options: dict[str, Any] = {part: None for part in UNUSED if part in index}
     if "safety_checker" in index:
@@ -172,7 +186,7 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
             dtype=torch.float32,  # whatever it is kept in
             **options,
         )
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if (
             not allow_pickles
             and "safetensors" in str(error)

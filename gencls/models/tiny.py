@@ -385,6 +385,8 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
+    if given.folder.exists() and not (given.folder.is_dir() and not any(given.folder.iterdir())):
+        parser.error(f"{given.folder} holds something already; name a new folder")
     build(given.family).save_pretrained(given.folder)
 
 

@@ -142,7 +142,7 @@ def kind(folder: Path) -> str:
     """What the model in a folder is: `diffusion`, `autoregressive` (Janus, Emu3), `contrastive` (CLIP and its kin), `noised` or `discriminative`."""
     if (folder / "model_index.json").is_file():
         return "diffusion"
-    config = json.loads((folder / "config.json").read_text())
+    config = hub.settings(folder / "config.json")
     if config.get("_class_name") in ("PatchClassifier", "UNetClassifier"):
         return "noised"
     if config.get("model_type") in AUTOREGRESSIVE:
@@ -155,7 +155,8 @@ def folder_of(model: str) -> Path | None:
     """The folder of a shipped, local or already downloaded model, None where its weights are not here."""
     if model.startswith("hf:"):
         return hub.cached(model)
-    for folder in (*weights.places(model), Path(model)):
+    above = ".." in Path(model).parts  # a place of the user's own, and none below those where weights are kept
+    for folder in (*([] if above else weights.places(model)), Path(model)):
         if (folder / "model_index.json").is_file() or (folder / "config.json").is_file():
             return folder
     return None
