@@ -322,7 +322,8 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
     """Trials from a CSV: one that `write` made, or one in the benchmark's own format.
 
     The benchmark's format lacks `stimulus`, `texture` and `set`: name the set, and the other two are worked
-    out from the file names. Where the stimulus is there, only a texture is left empty, and the set what you name. Raises GenclsError for what is no such table; `validate` says what else is
+    out from the file names. A table that has its own `stimulus` keeps it;
+    without a texture it has none. Raises GenclsError for what is no such table; `validate` says what else is
     checked.
     """
     path = Path(path)

@@ -132,9 +132,8 @@ class DiscriminativeModel:
         logits = self.logits(images, noise)
         if self.behind is None:
             odds = torch.log_softmax(logits, 1)
-            each = [
-                [i for i, label in enumerate(self.classes) if label == c] for c in classes
-            ]  # a label may stand twice
+            # A label may stand twice: all its outputs count.
+            each = [[i for i, label in enumerate(self.classes) if label == c] for c in classes]
             found = torch.stack([odds[:, outputs].logsumexp(1) for outputs in each], 1)
             return _normalised(_finite(found, self.name))
         values = _finite(torch.softmax(logits, 1), self.name)

@@ -20,8 +20,6 @@ _CHECKPOINT_SECONDS = 60
 
 #: What is to be done along a training: number of steps → a function of the seconds spent.
 Snapshots = Mapping[int, Callable[[float], object]]
-
-
 #: Where the numbers of a training are drawn, whatever it runs on.
 CPU = torch.device("cpu")
 

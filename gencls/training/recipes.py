@@ -299,7 +299,7 @@ def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
     """The plan of a run that was stopped: this one, with the number of steps that was fixed then."""
     if not checkpoint.exists():
         return None
-    was = json.loads(torch.load(checkpoint, weights_only=True, mmap=True)["recipe"])
+    was = json.loads(torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu")["recipe"])
     return replace(plan, **{name: was.get(name, getattr(plan, name)) for name in ("steps", "minutes")})
 
 

@@ -118,17 +118,15 @@ def trained(name: str, plan: Recipe, device: str, checkpoint: Path) -> dict[str,
     saved, _ = recipes._learnt(name, plan, Few(), checkpoint, {2: look}, torch.device(device))
     look(saved, 0, 0.0)
     found = {f"{n}.{key}": w for n, part in parts(saved).items() for key, w in part.state_dict().items()}
-    found.pop(
-        "network.lm_head.weight", None
-    )  # another name of an embedding, as long as no parameter is put into its place
+    # Another name of the text's embeddings, as long as no parameter is put into the place of another.
+    found.pop("network.lm_head.weight", None)
     return found
 
 
 def main() -> None:
     _setup_privateuseone_for_python_backend(CARD, Driver())
-    torch.__future__.set_overwrite_module_params_on_conversion(
-        True
-    )  # a subclass of tensors is not put into another's place
+    # A tensor of a subclass cannot take the place of a plain one; a new parameter can.
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
     loop.shutil.which = lambda _: None  # nothing is compiled
     loop.training_dtype = lambda _: torch.float32
     for name, changes in PLANS.items():
@@ -137,9 +135,8 @@ def main() -> None:
             here = trained(name, plan, "cpu", Path(folder) / "here")
             with Machine():
                 there = trained(name, plan, CARD, Path(folder) / "there")
-                again = trained(
-                    name, plan, CARD, Path(folder) / "there"
-                )  # from the checkpoint: nothing is left to learn
+                # From the checkpoint: nothing is left to learn.
+                again = trained(name, plan, CARD, Path(folder) / "there")
         assert here.keys() == there.keys() and all(torch.equal(again[key], there[key]) for key in there), name
         off = torch.cat([(there[key] - here[key]).flatten().float() for key in here]).square().mean().sqrt().item()
         assert off < RATE / 20, f"{name}: weights off by {off:.1e}, in the mean square"
