@@ -200,14 +200,14 @@ def execute_pages(
             if not notebook.exists():
                 _write_note(notebook, chapter, world, (root / "book" / f"{chapter}.md").read_text())
             continue
-        if missing_only and _is_run(notebook):
+        if missing_only and _metadata(notebook):
             continue
         values = _values(chapter, {"world": world}, profile, root)
         inputs = _digest(
             package, (root / "book" / f"{chapter}.md").read_text(), values, _siblings(root, chapter, pages)
         )
         again = fresh and world in RECOMPUTED
-        if not again and _inputs_of(notebook) == inputs:
+        if not again and _metadata(notebook).get("inputs") == inputs:
             log(f"[{i}/{len(pages)}] {world}/{chapter}: unchanged")
             continue
         log(f"[{i}/{len(pages)}] {world}/{chapter}")
@@ -335,9 +335,11 @@ def _execute(
                 raise _failure(chapter, error, failed) from None
             (stage / "run.ipynb").unlink()
             seconds = done.metadata.pop("papermill", {}).get("duration")
+            files = sorted(file.name for file in stage.iterdir())
             done.metadata["gencls"] = {
                 "inputs": inputs,
                 "seconds": seconds,
+                "files": files,
                 "parameters": json.loads(json.dumps(dict(values), default=str)),
             }
             for cell in done.cells:
@@ -347,8 +349,10 @@ def _execute(
                     tags.append("hide-input")
             nbformat.write(done, str(stage / final.name))
             final.with_suffix(".failed.ipynb").unlink(missing_ok=True)
-            for file in sorted(stage.iterdir(), key=lambda f: f.name == final.name):
-                file.replace(folder / file.name)
+            for name in _metadata(final).get("files", []):  # an earlier run's figures are not this one's
+                (folder / name).unlink(missing_ok=True)
+            for name in [*files, final.name]:
+                (stage / name).replace(folder / name)
     except OSError as error:
         raise GenclsError(
             f"chapter '{chapter}' could not be written to {folder}: {error.strerror or error}; "
@@ -402,15 +406,12 @@ def _siblings(root: Path, chapter: str, pages: Sequence[tuple[str, str]]) -> lis
     return [file.read_text() for file in files if file.is_file()]
 
 
-def _inputs_of(notebook: Path) -> str:
+def _metadata(notebook: Path) -> dict[str, Any]:
+    """What `_execute` wrote down of a run: its inputs, seconds, files and parameters; empty where nothing was run."""
     try:
-        return str(json.loads(notebook.read_text())["metadata"]["gencls"]["inputs"])
+        return dict(json.loads(notebook.read_text())["metadata"]["gencls"])
     except (OSError, KeyError, ValueError):
-        return ""
-
-
-def _is_run(notebook: Path) -> bool:
-    return bool(_inputs_of(notebook))
+        return {}
 
 
 def _write_note(notebook: Path, chapter: str, world: str, source: str) -> None:

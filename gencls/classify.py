@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from PIL import Image
 
 from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.models import zoo
-from gencls.stimuli.pictures import Picture, read_picture
+from gencls.stimuli.pictures import Picture, read_picture, rgb
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
 from gencls.stimuli.tiny_imagenet import NATURAL
@@ -79,14 +80,13 @@ class Observer:
     ) -> None:
         self.id = model
         self.model: Any
+        check_engine(engine)
         if engine == "ray":
             from gencls.likelihood.cluster import RayWorkers
 
             self.model = RayWorkers(model, workers, address, allow_pickles=allow_pickles, **options)
-        elif engine == "here":
-            self.model = zoo.open_model(model, allow_pickles=allow_pickles, **options)
         else:
-            raise GenclsError(f"no engine {engine!r}; there are here and ray")
+            self.model = zoo.open_model(model, allow_pickles=allow_pickles, **options)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,7 +95,12 @@ class Observer:
 
     def classify(
         self,
-        images: Sequence[np.ndarray | str | Path | Picture] | str | Path,
+        images: Sequence[np.ndarray | str | Path | Picture | Image.Image]
+        | np.ndarray
+        | str
+        | Path
+        | Picture
+        | Image.Image,
         classes: Sequence[str] | None = None,
         prompt: str = cats.PROMPT,
         plan: Exhaustive | None = None,
@@ -109,7 +114,7 @@ class Observer:
 
         Parameters
         ----------
-        images : H×W×3 uint8 arrays, paths, or pictures read before
+        images : H×W×3 uint8 arrays, paths, PIL images, or pictures read before; one or several
         classes : any that you name; a classifier must have them among its labels
         prompt : with `{}` where the class goes (generative models, CLIP and its kin)
         unfinished : a folder where scores are kept one by one and found again after a kill; whoever names it removes it
@@ -118,7 +123,9 @@ class Observer:
         """
         from gencls.likelihood.scoring import score
 
-        if isinstance(images, (str, Path)):
+        if isinstance(images, (str, Path, Picture, Image.Image)) or (
+            isinstance(images, np.ndarray) and images.ndim < 4
+        ):
             images = [images]
         wanted = list(self.classes if classes is None else classes)
         if self.id.startswith("shapes/") and (unknown := [c for c in wanted if c not in SHAPES]):
@@ -167,17 +174,23 @@ class Observer:
         )
 
 
+def check_engine(engine: str) -> None:
+    """Raise GenclsError for an engine that there is not."""
+    if engine not in ("here", "ray"):
+        raise GenclsError(f"no engine {engine!r}; there are here and ray")
+
+
 def trained_on(model: str) -> tuple[str, ...]:
     """The categories that a model of this project was trained on, by its id; empty for another's."""
     return {"shapes": SHAPES, "natural": NATURAL}.get(model.partition("/")[0], ())
 
 
-def _picture(image: np.ndarray | str | Path | Picture, i: int) -> Picture:
+def _picture(image: np.ndarray | str | Path | Picture | Image.Image, i: int) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, (str, Path)):
         return read_picture(image)
-    array = np.asarray(image)
+    array = np.asarray(rgb(image) if isinstance(image, Image.Image) else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise GenclsError(f"image {i} is {array.dtype} of shape {array.shape}; give H×W×3 uint8 in 0–255")
     return Picture(f"image {i}", array, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16])

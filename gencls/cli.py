@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +36,6 @@ KEPT = {
     "book": "finished chapters and every score are kept, and the same command goes on from there",
     "run": "every score that was computed is kept, and the same command goes on from there",
     "data": "what has arrived is kept, and the same command goes on from there",
-    "stimuli": "the images written so far stay",
 }
 
 
@@ -143,17 +144,17 @@ def run(
     engine: Annotated[
         str, typer.Option(help="What is not on record is scored `here`, or by workers of `ray`.")
     ] = "here",
-    workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
-    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help=RESOLUTION)] = None,
     crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE)] = None,
 ) -> None:
     """Run one chapter through papermill; `-p` wins over `-y`, `-y` over `--profile`."""
     from gencls.book import parameters, run_chapter
+    from gencls.classify import check_engine
 
-    if engine not in ("here", "ray"):
-        raise GenclsError(f"no engine {engine!r}; there are here and ray")
+    check_engine(engine)
     given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
     given |= {"GENCLS_COMPILE": os.environ.get("GENCLS_COMPILE", "auto") if compile is None else int(compile)}
     given |= {"GENCLS_RESOLUTION": resolution, "GENCLS_CROP": None if crop else 0}
@@ -213,7 +214,7 @@ def classify(
     dtype: Annotated[
         str, typer.Option(help="Of a generative model's products: `float32`, `bfloat16`, `float16`; `auto` probes.")
     ] = "float32",
-    resolution: Annotated[int | None, typer.Option(help=RESOLUTION)] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help=RESOLUTION)] = None,
     crop: Annotated[bool, typer.Option("--crop/--no-crop", help=CROP)] = True,
     offload: Annotated[
         bool,
@@ -221,7 +222,7 @@ def classify(
     ] = False,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE)] = None,
     engine: Annotated[str, typer.Option(help="`here`, or `ray`: workers on this machine or a cluster.")] = "here",
-    workers: Annotated[int | None, typer.Option(help="Ray's. [default: one a GPU]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray's. [default: one a GPU]")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster. [default: a Ray of its own]")] = None,
 ) -> None:
     """Say what is on your own images.
@@ -229,8 +230,10 @@ def classify(
     An image that cannot be read is named on stderr, the others are answered, and the exit status is 2.
     """
     from gencls.categories import PROMPT
+    from gencls.classify import check_engine
     from gencls.stimuli.pictures import find_pictures
 
+    check_engine(engine)
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
     opening: dict[str, Any] = {
@@ -378,9 +381,12 @@ def _save(chosen: Any, folder: Path) -> Path:
     if chosen.missing:
         raise GenclsError(f"the pictures of {chosen.name} are not here: {chosen.missing}")
     folder.mkdir(parents=True, exist_ok=True)
-    chosen.table.to_csv(folder / "stimuli.csv", index=False)
-    for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
-        Image.fromarray(stimulus.image).save(folder / f"{stimulus.name}.png")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as stage:
+        chosen.table.to_csv(Path(stage, "stimuli.csv"), index=False)
+        for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
+            Image.fromarray(stimulus.image).save(Path(stage, f"{stimulus.name}.png"))
+        for file in Path(stage).iterdir():
+            file.replace(folder / file.name)
     return folder
 
 
@@ -454,7 +460,8 @@ def _table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. What is asked to end (SIGTERM) cleans up as at Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 

@@ -130,6 +130,8 @@ class World:
         """
         from gencls.models import zoo
 
+        if check < 0:
+            raise GenclsError(f"check is {check}; it is how many stimuli are scored afresh, 0 for none")
         plan = plan or self.plan(stimuli.name)
         title = _title(model, dtype)
         digest = zoo.digest(model)

@@ -13,6 +13,7 @@ import gencls
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive, Staged
 from gencls.models import zoo
+from gencls.stimuli.pictures import read_picture
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 
 IMAGES = list(ShapesWorld().stimuli("photos", 4).images())
@@ -29,13 +30,30 @@ def test_arrays_and_files_are_answered_alike(model: str, tmp_path: Path) -> None
     assert len(found.answers) == 5
     assert set(found.answers) <= set(SHAPES)
     assert found.probabilities is not None
-    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
     assert found.probabilities.idxmax(axis=1).tolist() == list(found.answers)
     assert "shapes" in found.note
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [image["answer"] for image in told["images"]] == list(found.answers)
     few = observer.classify(IMAGES[:1], classes=["moon", "star"], plan=plan)
     assert few.answers[0] in ("moon", "star")
+
+
+def test_one_image_needs_no_list(tmp_path: Path) -> None:
+    observer, picture = gencls.load("shapes/resnet"), Image.fromarray(IMAGES[0])
+    picture.save(tmp_path / "mine.png")
+    for one in (
+        IMAGES[0],
+        picture,
+        picture.convert("RGBA"),
+        tmp_path / "mine.png",
+        read_picture(tmp_path / "mine.png"),
+    ):
+        found = observer.classify(one)
+        np.testing.assert_array_equal(found.weighted, observer.classify([IMAGES[0]]).weighted)
+    assert len(observer.classify(np.stack(IMAGES)).answers) == 4
+    with pytest.raises(GenclsError, match=r"image 0 is uint8 of shape \(32, 32\)"):
+        observer.classify(IMAGES[0][..., 0])
 
 
 def test_dropped_classes_are_null_in_json() -> None:
@@ -71,6 +89,8 @@ def test_what_cannot_be_answered_is_named() -> None:
         observer.classify([])
     with pytest.raises(GenclsError, match="float64"):
         observer.classify([np.zeros((4, 4, 3))])
+    with pytest.raises(GenclsError, match="resolution is 0"):
+        gencls.load("shapes/resnet", resolution=0)
     with pytest.raises(GenclsError, match="shapes/vit"):
         gencls.load("shapes/vit")
     with pytest.raises(GenclsError, match="colour"):

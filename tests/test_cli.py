@@ -135,6 +135,10 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         ),
         (["classify", "{folder}/nothing.png"], "no such file or folder"),
         (["classify", "{empty}"], "the folder holds no images"),
+        (["classify", "{folder}", "--model", RESNET, "--dtype", "float8"], "number type 'float8' is not float32"),
+        (["classify", "{folder}", "--engine", "spark", "--dry-run"], "no engine 'spark'; there are here and ray"),
+        (["run", "shape_bias", "--engine", "spark"], "no engine 'spark'; there are here and ray"),
+        (["train", f"{RESNET}@"], "no recipe for 'shapes/resnet@'"),
         (["stimuli", "photoz"], "the world 'shapes' has no stimulus set 'photoz'; it has photos"),
         (["stimuli", "photos", "--save", "{parent}"], "holds files already; name another folder"),
         (["stimuli", "--world", "moon"], "no world 'moon'; there are shapes, natural, full"),
@@ -158,7 +162,13 @@ def test_a_mistake_is_one_sentence(stimuli: Path, tmp_path: Path, arguments: lis
     assert said in refused(*filled)
 
 
-@pytest.mark.parametrize("arguments", [["classify"], ["nothing"], ["models", "--colour"], ["stimuli", "-n", "few"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["classify"], ["nothing"], ["models", "--colour"], ["stimuli", "-n", "few"]),
+        *(["run", "ood", "--resolution", "0"], ["run", "ood", "--engine", "ray", "--workers", "0"]),
+    ],
+)
 def test_a_command_line_that_means_nothing_is_status_2(arguments: list[str]) -> None:
     assert call(*arguments)[0] == 2
 
@@ -260,6 +270,7 @@ def test_a_full_disk_while_writing_images(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "File too large" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list((tmp_path / "photos").iterdir())  # not even a half one
 
 
 def test_a_killed_classify_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def test_fewer_than_one_stimulus_is_refused(name: str, n: int) -> None:
         gencls.world("shapes").stimuli(name, n)
 
 
+def test_fewer_than_no_checks_are_refused() -> None:
+    world = gencls.world("shapes")
+    with pytest.raises(GenclsError, match="check is -1"):
+        world.scores(world.stimuli("photos", 4), "shapes/resnet", check=-1)
+
+
 def test_fewer_than_one_real_stimulus_is_refused(mirror: Path) -> None:
     for world, name in (("full", "cue-conflict"), ("natural", "photos"), ("natural", "edge"), ("natural", "contrast")):
         for n in (0, -1):

@@ -79,7 +79,8 @@ class Seen:
     def note(self) -> str:
         """A sentence on who is not here and why."""
         if self.missing:
-            return f"The stimuli and the trials are not on this machine: {self.missing}."
+            unscored = f" So nothing was asked of {', '.join(self.lacking)}." if self.lacking else ""
+            return f"The stimuli and the trials are not on this machine: {self.missing}.{unscored}"
         if not self.lacking:
             return "Every observer of this world is on this page."
         return f"Not on this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))})."
@@ -98,7 +99,7 @@ def look(
     """What observers make of `n` stimuli of a set (None: as many as the records hold).
 
     `models` None stands for all of the world, and those that are neither here nor on record are noted; a model that you
-    name must be there (GenclsError). `seeds`: their other training seeds too, as far as there are records of them.
+    name must be there (GenclsError), unless the stimuli are not. `seeds`: their other training seeds too, as far as there are records of them.
     `check`: how many stimuli a model of those on record are scored afresh; `seed`: of the noise.
     """
     if n is not None and n < 1:
@@ -110,7 +111,7 @@ def look(
         if name not in world.sets:
             raise
         empty = StimulusSet(name, pd.DataFrame(columns=list(COLUMNS)), lambda i: np.zeros((1, 1, 3)), world.categories)
-        return Seen(world, empty, missing=str(error))
+        return Seen(world, empty, lacking=dict.fromkeys(models or (), str(error)), missing=str(error))
     if n is not None:
         shown = set(stimuli.table["name"])
         people, networks = (

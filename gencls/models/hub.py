@@ -173,6 +173,9 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
     index = settings(folder / "model_index.json")
     adapter_of(str(index.get("_class_name")), name)  # before anything is opened
     kind = PixelPipeline if index.get("_class_name") == PixelPipeline.__name__ else DiffusionPipeline
+    for part, told in index.items():  # without its files, a tokenizer would open as one that knows no word
+        if isinstance(told, list) and told[0] and part not in UNUSED and not (folder / part).is_dir():
+            raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: there is no {part}")
     options: dict[str, Any] = {part: None for part in UNUSED if part in index}
     if "safety_checker" in index:
         options["requires_safety_checker"] = False
@@ -186,7 +189,7 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
             dtype=torch.float32,  # whatever it is kept in
             **options,
         )
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         if (
             not allow_pickles
             and "safetensors" in str(error)

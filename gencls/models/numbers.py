@@ -33,9 +33,13 @@ def training_dtype(device: str = "cpu") -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def choose(wanted: str, device: str, name: str) -> str:
-    """A number type by its name, or for `auto` the one that a probe of the device finds fast; GenclsError with the model's `name` if there is none."""
-    found = str(training_dtype(device)).removeprefix("torch.") if wanted == "auto" else wanted
-    if found not in DTYPES:
+def check(wanted: str, name: str) -> None:
+    """Raise GenclsError with the model's `name` for a number type that there is not."""
+    if wanted not in (*DTYPES, "auto"):
         raise GenclsError(f"{name}: number type {wanted!r} is not {', '.join(DTYPES[:-1])}, {DTYPES[-1]} or auto")
-    return found
+
+
+def choose(wanted: str, device: str, name: str) -> str:
+    """A number type by its name, or for `auto` the one that a probe of the device finds fast; GenclsError as of `check`."""
+    check(wanted, name)
+    return str(training_dtype(device)).removeprefix("torch.") if wanted == "auto" else wanted

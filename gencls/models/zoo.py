@@ -196,6 +196,11 @@ def open_model(
         compile = False  # the hooks that move the parts are no work for a compiler
     if not find_spec("torch"):
         raise GenclsError(f"{model} needs torch to run: pip install 'gencls[models]'")
+    from gencls.models import numbers
+
+    numbers.check(dtype, model)
+    if resolution is not None and resolution < 1:
+        raise GenclsError(f"{model}: resolution is {resolution}; an image has at least one pixel a side")
     if model == "pypi:efficientnet-lite0":
         from gencls.models.devices import choose, place
         from gencls.models.discriminative import load_efficientnet_lite0

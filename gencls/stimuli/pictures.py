@@ -237,17 +237,18 @@ def _rounded_once(high: Image.Image, file: BinaryIO, mode: str) -> Image.Image:
 def _reduced(picture: Image.Image, factor: int) -> Image.Image:
     """As RGB, every factor×factor block averaged; in strips, so that no second full-size copy is made."""
     if factor == 1:
-        return _rgb(picture)
+        return rgb(picture)
     width, height = picture.size
     whole = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
     rows = 64
     for top in range(0, height, rows * factor):
-        strip = _rgb(picture.crop((0, top, width, min(height, top + rows * factor))))
+        strip = rgb(picture.crop((0, top, width, min(height, top + rows * factor))))
         whole.paste(strip.reduce(factor), (0, top // factor))
     return whole
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def rgb(picture: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, by the rules above; ValueError for values that have no fixed white."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:

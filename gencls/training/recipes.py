@@ -161,8 +161,8 @@ RECIPES: dict[str, Recipe] = {
 
 def recipe(model: str) -> Recipe:
     """The recipe of `shapes/pixel`, or of another training seed of it, `shapes/pixel@1`."""
-    name, _, seed = model.partition("@")
-    if name not in RECIPES or (seed and not seed.isdecimal()):
+    name, at, seed = model.partition("@")
+    if name not in RECIPES or (at and not seed.isdecimal()):
         raise GenclsError(
             f"no recipe for {model!r}; known are {', '.join(RECIPES)}, each with @1, @2, … for another seed"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -188,3 +189,13 @@ def test_a_cue_is_named_only_where_the_interval_says_so() -> None:
     )
     lines = bias.plainly(table).splitlines()
     assert lines[0].endswith("by shape: a.") and lines[1].endswith("by texture: b.") and lines[2].endswith(": c.")
+
+
+def test_models_that_were_named_are_named_where_the_stimuli_are_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
+    seen = bias.look(gencls.world("full"), "cue-conflict", ["pypi:efficientnet-lite0"])
+    assert seen.note().endswith("So nothing was asked of pypi:efficientnet-lite0.") and not seen.models
+    assert "nothing was asked" not in bias.look(gencls.world("full"), "cue-conflict").note()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,10 @@ def _renamed(path: Path, name: str) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": name}))
 
 
+def _unnamed(path: Path, name: str) -> None:
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != name}))
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "weights cut short": ("vit", lambda f: _cut(f / "model.safetensors"), "no model that transformers can open"),
     "config cut short": ("vit", lambda f: _cut(f / "config.json"), "config.json is no JSON"),
@@ -28,6 +33,9 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "own preprocessing": ("vit", lambda f: (f / "preprocessor_config.json").write_text("{}"), "lacks image_mean, image_std, size"),
     "index cut short": ("sd", lambda f: _cut(f / "model_index.json"), "model_index.json is no JSON"),
     "no such class": ("sd", lambda f: _renamed(f / "model_index.json", "FooPipeline"), "no adapter for a FooPipeline; known are"),
+    "a part left out": ("sd", lambda f: shutil.rmtree(f / "tokenizer"), "there is no tokenizer"),
+    "a part cut short": ("sd", lambda f: _cut(f / "tokenizer" / "tokenizer.json"), "missing or broken"),
+    "a part unnamed": ("sd", lambda f: _unnamed(f / "model_index.json", "tokenizer"), "missing or broken: .*tokenizer"),
     "a class without adapter": ("sd", lambda f: _renamed(f / "model_index.json", "DiTPipeline"), "no adapter for a DiTPipeline"),
 }  # fmt: skip
 
