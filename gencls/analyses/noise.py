@@ -17,8 +17,6 @@ from gencls.metrics import Bootstrap, Estimate
 from gencls.worlds import Shapes, World, seeds_of
 
 if TYPE_CHECKING:
-    from transformers import BitForImageClassification
-
     from gencls.models.discriminative import DiscriminativeModel
 
 QUICK = Bootstrap(method="percentile", draws=1000)
@@ -80,29 +78,19 @@ def train_two(
     """
     if not isinstance(world, Shapes):
         return {}
-    import torch
-    from torch.nn import functional as F
-
     from gencls.models.discriminative import DiscriminativeModel
-    from gencls.training.classifiers import add_noise, logits, resnet
+    from gencls.training.classifiers import resnet, train_on_labels
     from gencls.training.data import Photos
-    from gencls.training.loop import fit
+    from gencls.training.loop import Run
 
     pool = Photos(world.painter, photos or min(4096, steps * batch))
     made = {}
     for name, share in (("clean", 0.0), ("noised", schedule.share)):
         network = resnet(seed, width)
-
-        def loss(step: int, share: float = share, network: BitForImageClassification = network) -> torch.Tensor:
-            order = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            images, labels = pool.batch(batch, order)
-            gamma = schedule.low + (schedule.high - schedule.low) * torch.rand(batch, generator=order)
-            gamma = torch.where(torch.rand(batch, generator=order) < share, gamma, 1.0)
-            images = add_noise(images, gamma, torch.randn(images.shape, generator=order))
-            return F.cross_entropy(logits(network, images, magnify=1), labels)
-
+        gamma = (schedule.low, schedule.high)
         with tempfile.TemporaryDirectory() as folder:
-            fit(network, loss, steps, Path(folder) / "checkpoint", learning_rate=6e-3, label=name)
+            run = Run(steps, batch, seed, Path(folder) / "checkpoint", label=name)
+            train_on_labels(network, pool, run, noise=gamma, noised=share, rate=6e-3, magnify=1)
         made[name] = DiscriminativeModel(network, name, world.categories, 32)
     return made
 

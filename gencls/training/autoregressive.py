@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from gencls.training.data import Photographs, Photos
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit
 from gencls.training.pixel import SHAPE_TEXTS, tokenizer
 
 #: Rows and columns of tokens.
@@ -188,20 +188,9 @@ def _token_loss(vq: Any, quick: nn.Module, pixels: Tensor) -> Tensor:
     )
 
 
-def train_tokens(
-    vq: Any,
-    photos: Photos | Photographs,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
-    *,
-    label: str,
-    recipe: str,
-    device: torch.device = CPU,
-) -> float:
+def train_tokens(vq: Any, photos: Photos | Photographs, run: Run) -> float:
     """Train the VQ autoencoder, then round it to half precision, in which it is saved; returns seconds."""
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     patch = photos.images.shape[1] // GRID
     layers: list[nn.Module] = [nn.Conv2d(vq.config.embed_dim, _QUICK, 3, padding=1)]
     for _ in range(3):
@@ -213,12 +202,11 @@ def train_tokens(
     model.to(memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:
-        images, _ = photos.batch(batch, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        images, _ = photos.batch(run.batch, run.generator(step))
         (x,) = beside(model, images.mul(2).sub(1).contiguous(memory_format=torch.channels_last))
         return _token_loss(vq, quick, x)
 
-    run: dict[str, Any] = {"label": f"{label}, tokens", "recipe": recipe, "device": device}
-    seconds = fit(model, loss, steps, checkpoint, learning_rate=2e-3, **run)
+    seconds = fit(model, loss, run, learning_rate=2e-3)
     vq.to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         for parameter in vq.parameters():
@@ -275,20 +263,7 @@ def _dropout(decoder: Any) -> Iterator[None]:
         handle.remove()
 
 
-def train_transformer(
-    janus: Janus,
-    photos: Photos | Photographs,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
-    *,
-    label: str,
-    recipe: str,
-    fast: bool,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
-) -> float:
+def train_transformer(janus: Janus, photos: Photos | Photographs, run: Run, fast: bool) -> float:
     """Train the transformer on captions and the tokens of the photos by maximum likelihood; returns seconds.
 
     `fast`: compiled, see `gencls.training.loop.compiled`.
@@ -308,56 +283,24 @@ def train_transformer(
     )
 
     def loss(step: int) -> Tensor:
-        torch.manual_seed(seed * 1_000_003 + step)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(table.shape[1], (batch,), generator=generator)
-        codes = table[torch.randint(len(table), (batch,), generator=generator), rows]
+        generator = run.generator(step)
+        torch.manual_seed(generator.initial_seed())  # of the dropout
+        rows = torch.randint(table.shape[1], (run.batch,), generator=generator)
+        codes = table[torch.randint(len(table), (run.batch,), generator=generator), rows]
         words, counted = janus.prompts(photos.captions(photos.labels[rows], generator), _LONGEST)
-        told = (torch.rand(batch, codes.shape[1] - 1, generator=generator) >= UNTOLD).float()
+        told = (torch.rand(run.batch, codes.shape[1] - 1, generator=generator) >= UNTOLD).float()
         words, counted, codes, told = beside(model, words, counted, codes, told)
         return -log_likelihoods(network, words, counted, codes, told).mean()
 
     with _dropout(decoder):
         for layer in decoder.layers if fast else ():
             compiled(layer)
-        seconds = fit(
-            model,
-            loss,
-            steps,
-            checkpoint,
-            learning_rate=1.5e-3,
-            weight_decay=0.2,
-            label=label,
-            recipe=recipe,
-            snapshots=snapshots,
-            device=device,
-        )
+        seconds = fit(model, loss, run, learning_rate=1.5e-3, weight_decay=0.2)
     decoder.config._attn_implementation = attention
     return seconds
 
 
-def train_autoregressive(
-    janus: Janus,
-    photos: Photos | Photographs,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
-    *,
-    first: int,
-    label: str,
-    recipe: str,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
-) -> float:
-    """Train the VQ autoencoder for the `first` steps, then the transformer for `steps`, of which `snapshots` counts; returns seconds.
-
-    Each has a checkpoint of its own: a run that is taken up again passes over what is done.
-    """
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "device": device}
-    before = checkpoint.with_name(checkpoint.name + "-first")
-    seconds = train_tokens(janus.network.model.vqmodel, photos, first, batch, seed, before, **run)
-    # Compiling takes as long as a few hundred steps.
-    return seconds + train_transformer(
-        janus, photos, steps, batch, seed, checkpoint, fast=steps >= 500, snapshots=snapshots, **run
-    )
+def train_autoregressive(janus: Janus, photos: Photos | Photographs, run: Run, *, first: int) -> float:
+    """Train the VQ autoencoder for the `first` steps (`Run.first`), then the transformer; returns seconds."""
+    seconds = train_tokens(janus.network.model.vqmodel, photos, run.first(first, run.batch, "tokens"))
+    return seconds + train_transformer(janus, photos, run, fast=run.steps >= 500)  # compiling takes as long as that

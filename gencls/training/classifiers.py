@@ -6,8 +6,6 @@ GroupNorm (BiT, Kolesnikov et al. 2020) keeps no running statistics, which would
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ from gencls.models.codes import Reader, pictured
 from gencls.models.discriminative import magnified
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Labelled, Photographs, Photos
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit
 
 #: While they learn, transformers write their attention out: on 64 patches its backward pass is faster than the fused kernel's.
 ATTENTION = "eager"
@@ -101,22 +99,15 @@ def add_noise(images: Tensor, gamma: Tensor, noise: Tensor) -> Tensor:
 def train_on_labels(
     network: nn.Module,
     photos: Labelled,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
+    run: Run,
     *,
     noise: tuple[float, float] | None = None,
     noised: float = 1.0,
     rate: float = 2e-3,
-    label: str = "resnet",
-    recipe: str = "",
     magnify: int = 2,
     fast: bool = False,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
-    """Train by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` and `device` as in `fit`.
+    """Train by cross-entropy; returns seconds. `fast`: compiled, see `gencls.training.loop.compiled`.
 
     `noise`: the range of γ, drawn uniformly for each image; None shows clean photos. `noised`: the share of the images that it is for; the others
     are clean. Noise comes before magnification. `rate`: the highest learning rate.
@@ -124,18 +115,17 @@ def train_on_labels(
     forward = compiled(network) if fast else network
 
     def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        images, labels = photos.batch(batch, generator)
+        generator = run.generator(step)
+        images, labels = photos.batch(run.batch, generator)
         if noise is not None:
-            gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(batch, generator=generator)
+            gamma = noise[0] + (noise[1] - noise[0]) * torch.rand(run.batch, generator=generator)
             if noised < 1:
-                gamma = torch.where(torch.rand(batch, generator=generator) < noised, gamma, 1.0)
+                gamma = torch.where(torch.rand(run.batch, generator=generator) < noised, gamma, 1.0)
             images = add_noise(images, gamma, torch.randn(images.shape, generator=generator))
         images, labels = beside(network, images, labels)
         return F.cross_entropy(logits(forward, images, magnify), labels)
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    return fit(network, loss, steps, checkpoint, learning_rate=rate, **run)
+    return fit(network, loss, run, learning_rate=rate)
 
 
 def _named(labels: Sequence[str]) -> dict[str, object]:

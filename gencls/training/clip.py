@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from gencls.training.classifiers import ATTENTION, tower
 from gencls.training.data import Pool
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
 #: exp(logit_scale) stops here, as in CLIP's own training.
@@ -61,21 +59,14 @@ def contrast(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> Tens
 def train_clip(
     network: CLIPModel,
     photos: Pool,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
+    run: Run,
     *,
     rate: float = 1e-3,
-    label: str = "natural/clip",
-    recipe: str = "",
     fast: bool = False,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
     """Train both towers by `contrast`; returns seconds.
 
-    `rate`: the highest learning rate; `fast`: the image tower compiled; `snapshots` and `device` as in `fit`.
+    `rate`: the highest learning rate; `fast`: the image tower compiled.
 
     The classes that the photographs come from are not shown: what goes together is read off the captions' own words. So "a photo of
     a tabby" and "a picture of a cat" count as two texts, and so do two wordings of one name, though both fit both photographs. In
@@ -88,8 +79,8 @@ def train_clip(
         compiled(network.vision_model)
 
     def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        images, labels = photos.batch(batch, generator)
+        generator = run.generator(step)
+        images, labels = photos.batch(run.batch, generator)
         tokens = words(photos.captions(labels, generator), padding=True, truncation=True, return_tensors="pt")
         same = (tokens.input_ids[:, None] == tokens.input_ids).all(-1)
         images, same = beside(network, images * 2 - 1, same)
@@ -98,5 +89,4 @@ def train_clip(
         with torch.autocast(images.device.type, enabled=False):
             return contrast(found.image_embeds.float(), found.text_embeds.float(), scale, same.float())
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    return fit(network, loss, steps, checkpoint, learning_rate=rate, **run)
+    return fit(network, loss, run, learning_rate=rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from gencls.models.noised import UNetClassifier
 from gencls.models.pixel import PatchClassifier, PixelPipeline
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import Labelled, Pool
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit, stratified
 from gencls.training.pixel import scheduler
 
 #: SNR grows without bound as t goes to 0; in the loss it stops here (under the cosine schedule, below t = 0.06).
@@ -40,11 +39,10 @@ def weights(loss: str, alphas_cumprod: Tensor) -> Tensor:
 def _noised(
     photos: Labelled, batch: int, alphas: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x₀, labels, timesteps (uniform, stratified over the batch) and x_t."""
+    """x₀, labels, timesteps (`stratified`) and x_t."""
     images, labels = photos.batch(batch, generator)
     x0 = images * 2 - 1
-    offset = torch.rand((), generator=generator)
-    timestep = ((torch.randperm(batch, generator=generator) + offset) / batch * len(alphas)).long()
+    timestep = stratified(batch, len(alphas), generator)
     alpha_bar = alphas[timestep][:, None, None, None]
     return (
         x0,
@@ -57,19 +55,12 @@ def _noised(
 def train_generator(
     pipe: PixelPipeline,
     photos: Pool,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
+    run: Run,
     *,
     loss: str,
     sentences: bool = False,
-    label: str,
-    recipe: str,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
-    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds. `snapshots` and `device` as in `fit`.
+    """Train text encoder and network to predict x₀ under one of `LOSSES`; returns seconds.
 
     Captions are the bare category or, with `sentences`, the varied ones of `shapes/pixel`.
     """
@@ -78,16 +69,15 @@ def train_generator(
     weight = weights(loss, alphas)
 
     def value(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        x0, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        generator = run.generator(step)
+        x0, labels, timestep, x_t = _noised(photos, run.batch, alphas, generator)
         said = photos.captions(labels, generator) if sentences else [SHAPES[int(k)] for k in labels]
         x0, x_t, timestep, counts = beside(model, x0, x_t, timestep, weight[timestep])
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slow on 16 tokens
             prediction = pipe.transformer(x_t, timestep, pipe.encode_prompt(said))
         return (counts * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    return fit(model, value, steps, checkpoint, learning_rate=LEARNING_RATE, **run)
+    return fit(model, value, run, learning_rate=LEARNING_RATE)
 
 
 def classifier(
@@ -126,18 +116,11 @@ def latent_classifier(seed: int, unet: Mapping[str, Any], labels: Sequence[str])
 def train_classifier(
     network: PatchClassifier | UNetClassifier,
     photos: Labelled,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
+    run: Run,
     *,
-    label: str,
-    recipe: str,
     alphas: Tensor | None = None,
     rate: float = LEARNING_RATE,
     fast: bool = False,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
     """Train on the classes of the very photos or latents, timesteps and noise of a generator, by cross-entropy.
 
@@ -147,11 +130,10 @@ def train_classifier(
     forward = compiled(network) if fast else network
 
     def value(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        _, labels, timestep, x_t = _noised(photos, batch, alphas, generator)
+        generator = run.generator(step)
+        _, labels, timestep, x_t = _noised(photos, run.batch, alphas, generator)
         x_t, timestep, labels = beside(network, x_t, timestep, labels)
         with sdpa_kernel(SDPBackend.MATH):
             return F.cross_entropy(forward(x_t, timestep), labels)
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    return fit(network, value, steps, checkpoint, learning_rate=rate, **run)
+    return fit(network, value, run, learning_rate=rate)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -16,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from gencls.models.numbers import training_dtype
 from gencls.training.data import Photographs, Photos, Pool
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit, stratified
 from gencls.training.pixel import PHOTO_TEXTS, tokenizer
 
 #: Weight of the KL divergence, in nats a pixel value, beside the absolute error of one. A Laplace distribution as wide as the error, about
@@ -65,31 +63,20 @@ def latent_pipeline(
     return StableDiffusionPipeline(vae, encoder, words, unet, noise, None, None, requires_safety_checker=False)
 
 
-def train_autoencoder(
-    vae: AutoencoderKL,
-    photos: Pool,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
-    label: str,
-    recipe: str,
-    device: torch.device = CPU,
-) -> float:
+def train_autoencoder(vae: AutoencoderKL, photos: Pool, run: Run) -> float:
     """Train to reconstruct, ‖x̂ − x‖₁ + `KL`·KL(q(z|x) ‖ N(0, 1)) a pixel value; returns seconds."""
     vae.to(memory_format=torch.channels_last)
     encode, decode = compiled(vae.encoder), compiled_decoder(vae.decoder)
 
     def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        (x,) = beside(vae, _channels_last(photos.batch(batch, generator)[0] * 2 - 1))  # batch×3×64×64
+        generator = run.generator(step)
+        (x,) = beside(vae, _channels_last(photos.batch(run.batch, generator)[0] * 2 - 1))  # batch×3×64×64
         code = DiagonalGaussianDistribution(encode(x).float())
         z = code.mean + code.std * torch.randn(code.mean.shape, generator=generator).to(x.device)
         off = decode(_channels_last(z)).float() - x
         return off.abs().mean() + KL * code.kl().mean() / x[0].numel()
 
-    run: dict[str, Any] = {"label": f"{label}: autoencoder", "recipe": recipe, "device": device}
-    seconds = fit(vae, loss, steps, checkpoint, learning_rate=5e-4, **run)
+    seconds = fit(vae, loss, run, learning_rate=5e-4)
     vae.to(memory_format=torch.contiguous_format)
     return seconds
 
@@ -143,27 +130,19 @@ def _channels_last(x: Tensor) -> Tensor:
 def train_latent(
     pipe: StableDiffusionPipeline,
     photos: Photos | Photographs,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
+    run: Run,
     *,
     first: int,
-    label: str = "natural/latent",
-    recipe: str = "",
     most: float = 6.0,
     rate: float = 1e-3,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
     """Train the autoencoder for `first` steps of batch/4 photographs, then U-Net and text encoder together to predict v; returns seconds.
 
     The squared error of x̂₀ is weighted by 1 + SNR, which makes it the v-error (Salimans & Ho 2022), kept from growing beyond `most`, as
-    in min-SNR (Hang et al. 2023): min(1, most·σ²)·‖v̂ − v‖². Timesteps are uniform and stratified over the batch. The autoencoder's checkpoint
-    lies beside the other, `<checkpoint>-first`, until the caller removes both.
+    in min-SNR (Hang et al. 2023): min(1, most·σ²)·‖v̂ − v‖². Timesteps are uniform and stratified over the batch. The autoencoder is the
+    stage before (`Run.first`).
     """
-    before = checkpoint.with_name(checkpoint.name + "-first")
-    seconds = train_autoencoder(pipe.vae, photos, first, max(1, batch // 4), seed, before, label, recipe, device)
+    seconds = train_autoencoder(pipe.vae, photos, run.first(first, max(1, run.batch // 4), "autoencoder"))
     pipe.vae.half().float()  # as it will be saved
     latents = Latents(pipe.vae, photos)
     alphas = pipe.scheduler.alphas_cumprod
@@ -173,14 +152,13 @@ def train_latent(
     model = nn.ModuleDict({"unet": pipe.unet, "text_encoder": pipe.text_encoder})
 
     def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        x0, labels = latents.batch(batch, generator)
-        offset = torch.rand((), generator=generator)
-        timestep = ((torch.randperm(batch, generator=generator) + offset) / batch * len(alphas)).long()
+        generator = run.generator(step)
+        x0, labels = latents.batch(run.batch, generator)
+        timestep = stratified(run.batch, len(alphas), generator)
         noise = torch.randn(x0.shape, generator=generator)
         alpha = alphas[timestep].sqrt()[:, None, None, None]
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
-        unsaid = (torch.rand(batch, generator=generator) < UNSAID).tolist()
+        unsaid = (torch.rand(run.batch, generator=generator) < UNSAID).tolist()
         said = ["" if u else c for u, c in zip(unsaid, latents.captions(labels, generator), strict=True)]
         weight = (most * (1 - alphas[timestep])).clamp(max=1)
         x_t = _channels_last(alpha * x0 + sigma * noise)
@@ -189,8 +167,7 @@ def train_latent(
         found = network(x_t, timestep, encoder_hidden_states=text, return_dict=False)[0].float()
         return (weight * (found - v).square().mean((1, 2, 3))).mean()
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    seconds += fit(model, loss, steps, checkpoint, learning_rate=rate, **run)
+    seconds += fit(model, loss, run, learning_rate=rate)
     pipe.unet.to(memory_format=torch.contiguous_format)
     return seconds
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,47 @@ from gencls.models.numbers import training_dtype
 
 _CHECKPOINT_SECONDS = 60
 
-#: What is to be done along a training: number of steps → a function of the seconds spent.
-Snapshots = Mapping[int, Callable[[float], object]]
 #: Where the numbers of a training are drawn, whatever it runs on.
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every training is given, whatever it trains.
+
+    steps : fixed before the first one
+    batch : images a step
+    seed : of all that is random
+    checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
+    label : what the progress bar says
+    recipe : what the run was given; a checkpoint of another is refused
+    snapshots : what to call after how many steps, with the seconds spent; the weights are then as they are, not averaged
+    device : where the model is while it learns; for snapshots and at the end it is on the processor
+    """
+
+    steps: int
+    batch: int
+    seed: int
+    checkpoint: Path
+    label: str = ""
+    recipe: str = ""
+    snapshots: Mapping[int, Callable[[float], object]] = field(default_factory=dict)
+    device: torch.device = CPU
+
+    def generator(self, step: int) -> torch.Generator:
+        """Rules all that is random in one step, so that a run that is taken up again ends in the same weights."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+
+    def first(self, steps: int, batch: int, what: str) -> Run:
+        """The stage before this one, with a checkpoint of its own: a run that is taken up again passes over what is done."""
+        before = self.checkpoint.with_name(self.checkpoint.name + "-first")
+        return replace(self, steps=steps, batch=batch, checkpoint=before, label=f"{self.label}: {what}", snapshots={})
+
+
+def stratified(batch: int, timesteps: int, generator: torch.Generator) -> Tensor:
+    """A timestep an image, in no order: uniform over 0 … timesteps − 1 and spread evenly over the batch."""
+    offset = torch.rand((), generator=generator)
+    return ((torch.randperm(batch, generator=generator) + offset) / batch * timesteps).long()
 
 
 def beside(model: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -45,32 +83,25 @@ def compiled(module: nn.Module) -> nn.Module:
 def fit(
     model: nn.Module,
     loss: Callable[[int], Tensor],
-    steps: int,
-    checkpoint: Path,
+    run: Run,
     *,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
     averaging: float = 0.999,
-    label: str = "",
-    recipe: str = "",
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
     """Train `model` in place; its weights at the end are their exponential moving average.
 
     Parameters
     ----------
-    loss : step → scalar; everything random in it is a function of the step, so that a resumed run ends the same
-    steps : fixed before the first one; the learning rate rises for the first 5% and falls to 0 as a cosine
-    checkpoint : written every minute and taken up again where it exists; the caller removes it when the weights are saved
-    recipe : what the run was given; GenclsError where the checkpoint is of another
-    snapshots : what to call after how many steps, with the seconds spent; the weights are then as they are, not averaged
-    device : where the model is while it learns, and `loss` puts what it is given (`beside`); for snapshots and at the end it is on the processor
+    loss : step → scalar; everything random in it is a function of the step (`Run.generator`), and what it is given is put where the model is (`beside`)
+    run : GenclsError where its checkpoint is of another recipe or number of steps
+    learning_rate : the highest; it rises for the first 5% of the steps and falls to 0 as a cosine
 
     Returns
     -------
     seconds spent, those before an interruption included
     """
+    steps, checkpoint, device = run.steps, run.checkpoint, run.device
     model.to(device)
     fast = training_dtype(device.type)
     optimizer = torch.optim.AdamW(
@@ -91,7 +122,7 @@ def fit(
     first, spent = 0, 0.0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=CPU)
-        if (saved.get("recipe"), saved.get("steps")) != (recipe, steps):
+        if (saved.get("recipe"), saved.get("steps")) != (run.recipe, steps):
             raise GenclsError(
                 f"the checkpoint {checkpoint} belongs to another recipe than this run's; delete it to begin again, or move it away"
             )
@@ -99,13 +130,16 @@ def fit(
             part.load_state_dict(saved[name])
         first, spent = saved["step"], saved["seconds"]
 
+    def seconds() -> float:
+        return spent + time.monotonic() - start
+
     def save(step: int) -> None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {name: part.state_dict() for name, part in parts.items()}
         new = checkpoint.with_name(checkpoint.name + ".new")
         try:
             torch.save(
-                {**state, "recipe": recipe, "steps": steps, "step": step, "seconds": spent + time.monotonic() - start},
+                {**state, "recipe": run.recipe, "steps": steps, "step": step, "seconds": seconds()},
                 new,
             )
             new.replace(checkpoint)
@@ -118,7 +152,7 @@ def fit(
 
     model.train()
     start = saved_at = time.monotonic()
-    with tqdm(total=steps, initial=first, desc=label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
+    with tqdm(total=steps, initial=first, desc=run.label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
         for step in range(first, steps):
             with contextlib.nullcontext() if fast is torch.float32 else torch.autocast(device.type, fast):
                 value = loss(step)
@@ -129,9 +163,9 @@ def fit(
             schedule.step()
             average.update_parameters(model)
             bar.update()
-            if snapshots and step + 1 in snapshots:
+            if step + 1 in run.snapshots:
                 model.to(CPU)
-                snapshots[step + 1](spent + time.monotonic() - start)
+                run.snapshots[step + 1](seconds())
                 model.to(device)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{value.item():.4f}")
@@ -142,4 +176,4 @@ def fit(
         save(steps)
     model.load_state_dict(average.module.state_dict())
     model.to(CPU).eval()
-    return spent + time.monotonic() - start
+    return seconds()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from gencls.models.pixel import PatchTransformer, PixelPipeline, cosine_schedule
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES
 from gencls.training.data import PHOTO_TEMPLATES, TEMPLATES, Pool
-from gencls.training.loop import CPU, Snapshots, beside, compiled, fit
+from gencls.training.loop import Run, beside, compiled, fit, stratified
 
 #: What the captions of each world say.
 SHAPE_TEXTS = (*TEMPLATES, *SHAPES)
@@ -101,21 +100,15 @@ def pipeline(
 def train_pixel(
     pipe: PixelPipeline,
     photos: Pool,
-    steps: int,
-    batch: int,
-    seed: int,
-    checkpoint: Path,
-    label: str = "shapes/pixel",
-    recipe: str = "",
+    run: Run,
+    *,
     most: float = 2.0,
     rate: float = 1e-3,
     fast: bool = False,
-    snapshots: Snapshots | None = None,
-    device: torch.device = CPU,
 ) -> float:
     """Train text encoder and network together to predict x₀; returns seconds.
 
-    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`; `snapshots` and `device` as in `fit`.
+    `rate`: the highest learning rate; `fast`: compiled, see `gencls.training.loop.compiled`.
 
     The squared error is weighted by 1/σ² = 1 + SNR, the v-error's weight (Salimans & Ho 2022), kept from growing
     beyond `most`. Timesteps are uniform and stratified over the batch. The seed rules photos, captions, timesteps and noise
@@ -126,11 +119,10 @@ def train_pixel(
     network = compiled(pipe.transformer) if fast else pipe.transformer
 
     def loss(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        images, labels = photos.batch(batch, generator)
+        generator = run.generator(step)
+        images, labels = photos.batch(run.batch, generator)
         x0 = images * 2 - 1
-        offset = torch.rand((), generator=generator)
-        timestep = ((torch.randperm(batch, generator=generator) + offset) / batch * len(alphas)).long()
+        timestep = stratified(run.batch, len(alphas), generator)
         noise = torch.randn(x0.shape, generator=generator)
         alpha = alphas[timestep].sqrt()[:, None, None, None]
         sigma = (1 - alphas[timestep]).sqrt()[:, None, None, None]
@@ -140,5 +132,4 @@ def train_pixel(
         prediction = network(x_t, timestep, text)
         return (weight * (prediction.float() - x0).square().mean((1, 2, 3))).mean()
 
-    run: dict[str, Any] = {"label": label, "recipe": recipe, "snapshots": snapshots, "device": device}
-    return fit(model, loss, steps, checkpoint, learning_rate=rate, **run)
+    return fit(model, loss, run, learning_rate=rate)

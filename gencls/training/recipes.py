@@ -234,42 +234,41 @@ def _learnt(
     from gencls.training.clip import clip, train_clip
     from gencls.training.drivers import classifier, latent_classifier, train_classifier, train_generator
     from gencls.training.latent import latent_pipeline, train_latent
+    from gencls.training.loop import Run
     from gencls.training.pixel import PHOTO_TEXTS, SHAPE_TEXTS, pipeline, train_pixel
 
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
-    bound = json.dumps(asdict(plan))
-    run: tuple[Any, int, int, int, Path] = (photos, plan.steps, plan.batch, plan.seed, checkpoint)
     saved: Any
     along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
-    told: dict[str, Any] = {"label": model, "recipe": bound, "snapshots": along, "device": device}
+    run = Run(plan.steps, plan.batch, plan.seed, checkpoint, model, json.dumps(asdict(plan)), along, device)
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         size |= {"activation": plan.activation, "sigma_data": plan.sigma_data, "text_layers": plan.text_layers}
         saved = pipeline(plan.seed, **size, trunk_depth=trunk, text_depth=text, noise=plan.schedule, texts=texts)
     if plan.kind == "pixel":
-        seconds = train_pixel(saved, *run, most=plan.most, rate=plan.rate, fast=plan.natural, **told)
+        seconds = train_pixel(saved, photos, run, most=plan.most, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "latent":
         saved = latent_pipeline(plan.seed, width=plan.width, side=plan.side)
-        seconds = train_latent(saved, *run, first=plan.first, most=plan.most, rate=plan.rate, **told)
+        seconds = train_latent(saved, photos, run, first=plan.first, most=plan.most, rate=plan.rate)
     elif plan.kind == "driver":
-        seconds = train_generator(saved, *run, loss=plan.loss, sentences=plan.sentences, **told)
+        seconds = train_generator(saved, photos, run, loss=plan.loss, sentences=plan.sentences)
     elif plan.kind == "clip":
         saved = clip(plan.seed, depth=sum(plan.depth), **size)
-        seconds = train_clip(saved, *run, rate=plan.rate, fast=plan.natural, **told)
+        seconds = train_clip(saved, photos, run, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "autoregressive":
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
-        seconds = train_autoregressive(saved, *run, first=plan.first, **told)
+        seconds = train_autoregressive(saved, photos, run, first=plan.first)
     elif plan.kind == "noised-classifier" and plan.of:
         codes = _codes(plan.of, photos)
         reader: Any = codes.reader
         saved = latent_classifier(plan.seed, reader.pipeline.unet.config, plan.labels)
-        told |= {"alphas": reader.pipeline.scheduler.alphas_cumprod}
-        seconds = train_classifier(saved, codes, *run[1:], rate=plan.rate, **told)
+        alphas = reader.pipeline.scheduler.alphas_cumprod
+        seconds = train_classifier(saved, codes, run, alphas=alphas, rate=plan.rate)
     elif plan.kind == "noised-classifier":
         saved = classifier(plan.seed, depth=sum(plan.depth), labels=plan.labels, activation=plan.activation, **size)
-        seconds = train_classifier(saved, *run, rate=plan.rate, fast=plan.natural, **told)
+        seconds = train_classifier(saved, photos, run, rate=plan.rate, fast=plan.natural)
     else:
         learnt: Labelled = photos
         if plan.kind == "vit":
@@ -281,8 +280,8 @@ def _learnt(
         else:
             groups = plan.width // 8 if plan.natural else None
             saved = resnet(plan.seed, plan.width, plan.depth, plan.labels, groups)
-        told |= {"noise": plan.noise, "noised": plan.noised, "magnify": plan.magnify}
-        seconds = train_on_labels(saved, learnt, *run[1:], rate=plan.rate, fast=plan.natural, **told)
+        seen: dict[str, Any] = {"noise": plan.noise, "noised": plan.noised, "magnify": plan.magnify}
+        seconds = train_on_labels(saved, learnt, run, rate=plan.rate, fast=plan.natural, **seen)
     return saved, seconds
 
 

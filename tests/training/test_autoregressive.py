@@ -187,7 +187,7 @@ def test_tokens_come_to_say_what_is_in_an_image(tmp_path: Path) -> None:
     photos = Photos(ShapesWorld(), 64)
     made = autoregressive.janus(0, width=64, depth=1, side=32)
     vq = made.network.model.vqmodel
-    train_tokens(vq, photos, 40, 16, 0, tmp_path / "c.checkpoint", label="", recipe="")
+    train_tokens(vq, photos, loop.Run(40, 16, 0, tmp_path / "c.checkpoint"))
     pixels = photos.images.permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         codes = quantized(vq, pixels)[2].flatten(1)

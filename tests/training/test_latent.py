@@ -58,7 +58,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _train(checkpoint: Path, photos: Photographs) -> StableDiffusionPipeline:
     pipe = latent_pipeline(0, width=WIDTH, side=SIDE)
-    train_latent(pipe, photos, STEPS, BATCH, 0, checkpoint, first=STEPS)
+    train_latent(pipe, photos, loop.Run(STEPS, BATCH, 0, checkpoint), first=STEPS)
     return pipe
 
 
@@ -145,7 +145,7 @@ def test_the_autoencoder_learns_to_reconstruct(tmp_path: Path) -> None:
     smooth = torch.nn.functional.interpolate(coarse, SIDE, mode="bilinear").permute(0, 2, 3, 1)
     photos.images = (smooth * 255).byte().contiguous()
     vae = latent_pipeline(0, width=WIDTH, side=SIDE).vae
-    latent.train_autoencoder(vae, photos, 200, 8, 0, tmp_path / "vae.checkpoint", "test", "")
+    latent.train_autoencoder(vae, photos, loop.Run(200, 8, 0, tmp_path / "vae.checkpoint"))
     mean = 10 * np.log10(255**2 / photos.images.float().var((0, 1, 2)).mean().item())
     assert latent.reconstruction(vae, photos.images) > mean + 2
 

@@ -255,7 +255,7 @@ def _run(checkpoint: Path, stop: int | None) -> dict[str, Tensor]:
         x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
         return (model(x) - x.sum(1, keepdim=True)).square().mean()
 
-    loop.fit(model, loss, 60, checkpoint)
+    loop.fit(model, loss, loop.Run(60, 16, 0, checkpoint))
     return model.state_dict()
 
 
@@ -272,11 +272,11 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.checkpoint"
     model = nn.Linear(2, 1)
-    loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="one")
+    loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), loop.Run(3, 1, 0, checkpoint, recipe="one"))
     with pytest.raises(GenclsError, match=r"another recipe.*delete it"):
-        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 3, checkpoint, recipe="other")
+        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), loop.Run(3, 1, 0, checkpoint, recipe="other"))
     with pytest.raises(GenclsError, match="another recipe"):
-        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), 9, checkpoint, recipe="one")
+        loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), loop.Run(9, 1, 0, checkpoint, recipe="one"))
 
 
 @pytest.mark.parametrize("model", TINY)
