@@ -68,7 +68,7 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
     place = tmp_path / "natural" / "edge" / worlds.record_name("natural/denoising-classifier")
     digests = shown.stimulus_digests()
     made = score(model, shown, plan=world.plan("edge"), record=place, progress=False)
-    monkeypatch.setattr(worlds, "RECORDS", tmp_path)
+    monkeypatch.setattr(worlds.base, "RECORDS", tmp_path)
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
     monkeypatch.setenv("GENCLS_OFFLINE", "1")
     monkeypatch.setattr("gencls.models.weights.CHECKOUT", tmp_path)

@@ -117,7 +117,7 @@ def test_only_where_a_run_asks_for_it_a_model_finds_out_whether_to_compile(
         monkeypatch.delenv("GENCLS_COMPILE", raising=False)
     else:
         monkeypatch.setenv("GENCLS_COMPILE", said)
-    opened = worlds._opened(model, "float32")
+    opened = worlds.base._opened(model, "float32")
     assert (opened.compiling is not None) == finds_out and not opened.compiled
 
 

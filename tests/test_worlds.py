@@ -68,7 +68,7 @@ def test_only_stimuli_without_a_record_are_scored(tmp_path: Path, monkeypatch: p
 def test_scores_under_anything_else_are_never_mixed_in(
     change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worlds, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(worlds.base, "RECORDS", tmp_path / "records")
     monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
     world = gencls.world("shapes")
     stimuli, plan = world.stimuli("photos", 3), Exhaustive(1)
