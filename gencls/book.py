@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import hashlib
 import json
 import logging
@@ -19,13 +17,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gencls import downloads
+from gencls.chapters import (
+    Parameter,
+    chapters,
+    check_profile,
+    checked_values,
+    defaults,
+    parameters,
+    read_chapter,
+    read_profile,
+    root_folder,
+)
 from gencls.errors import GenclsError
 from gencls.results import Html, Number, Page, Prose, read_results, write_atomically
 
@@ -41,83 +49,6 @@ NEEDS_MIRROR = {"full"}
 RENDER_ONLY = "GENCLS_RENDER_ONLY"
 #: The worlds whose scores a fresh build computes again (`GENCLS_FRESH=1` while their chapters run).
 RECOMPUTED = {"shapes"}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a chapter: an assignment in the cell tagged `parameters`."""
-
-    name: str
-    default: Any
-    types: tuple[str, ...]  #: the annotation's names, else the default's type; empty: anything
-    help: str  #: the comment behind it
-
-    def check(self, value: Any, chapter: str) -> None:
-        """Raise GenclsError unless the value is of the parameter's type (an int passes for a float)."""
-        given = type(value).__name__
-        if not self.types or given in self.types or (given == "int" and "float" in self.types):
-            return
-        wanted = " or ".join(self.types)
-        raise GenclsError(f"chapter '{chapter}', parameter '{self.name}': {value!r} is not {wanted}")
-
-
-def root_folder(start: str | Path | None = None) -> Path:
-    """The checkout's folder: at `start` (default: where we are) or above it, else where the package is."""
-    start = Path(start or os.environ.get("GENCLS_BOOK") or Path.cwd()).resolve()
-    for folder in (start, *start.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "_toc.yml").is_file() and (folder / "book").is_dir():
-            return folder
-    raise GenclsError(f"no book at {start} or above it; clone the repository and run this inside it")
-
-
-def chapters(root: str | Path | None = None) -> list[str]:
-    """The ids of all chapters: the files in `book/` that begin with a kernelspec, as jupytext's notebooks do."""
-    files = sorted((root_folder(root) / "book").glob("*.md"))
-    return [file.stem for file in files if re.match(r"---\n(.+\n)*?kernelspec:", file.read_text())]
-
-
-def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parameter]:
-    """A chapter's parameters by name, read from its `parameters` cell without running it."""
-    source = _parameters_source(_read_chapter(chapter, root_folder(root)))
-    lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name, annotation = node.targets[0].id, ""
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            name, annotation = node.target.id, ast.unparse(node.annotation)
-        else:
-            continue
-        default = ast.literal_eval(node.value)  # type: ignore[arg-type]  # both branches have a value
-        named = tuple(part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part)
-        types = named or (() if default is None else (type(default).__name__,))
-        types = types if all(hasattr(builtins, t) or t == "NoneType" for t in types) else ()
-        comment = lines[(node.end_lineno or 1) - 1].encode()[node.end_col_offset or 0 :].decode().strip()
-        found[name] = Parameter(name, default, types, comment.lstrip("# ").strip())
-    return found
-
-
-def read_profile(profile: str | Path, root: str | Path | None = None) -> dict[str, Any]:
-    """The mapping in a profile: a YAML file of parameters, or the name of one in `book/profiles/`.
-
-    A key is a parameter, for every chapter that has it, or a chapter's id with a mapping of its own.
-    """
-    path = Path(profile)
-    if not path.suffix:
-        folder = root_folder(root) / "book" / "profiles"
-        path = folder / f"{profile}.yml"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in folder.glob("*.yml")))
-            raise GenclsError(f"the profile '{profile}' is unknown; there are: {known}, or name a .yml file")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise GenclsError(f"the profile {path} cannot be read: {why}") from None
-    except yaml.YAMLError as error:
-        raise GenclsError(f"the profile {path} is not YAML: {' '.join(str(error).split())}") from None
-    if content is not None and not isinstance(content, dict):
-        raise GenclsError(f"the profile {path} must be lines of `name: value`")
-    return content or {}
 
 
 def run_chapter(
@@ -144,8 +75,8 @@ def run_chapter(
     progress : show a progress bar (default: on a terminal)
     """
     root = root_folder(root)
-    values = _values(chapter, parameters or {}, profile, root)
-    world = values.get("world", _defaults(chapter, root).get("world", ""))
+    values = checked_values(chapter, parameters or {}, profile, root)
+    world = values.get("world", defaults(chapter, root).get("world", ""))
     folder = Path(out).resolve() if out else root / EXECUTED / str(world) / chapter
     return _execute(chapter, values, folder, root, sys.stderr.isatty() if progress is None else progress)
 
@@ -188,21 +119,21 @@ def execute_pages(
     for world in worlds:
         if world not in known:
             raise GenclsError(f"the book has no world '{world}'; _toc.yml names: {', '.join(known)}")
-    _check_profile(profile, root)
+    check_profile(profile, root)
     package, done = _digest_of_package(root), []
     for world in RECOMPUTED if fresh else ():
         shutil.rmtree(downloads.cache_folder() / "records" / world, ignore_errors=True)
     for i, (world, chapter) in enumerate(pages, 1):
         folder = root / EXECUTED / world / chapter
         notebook = folder / f"{chapter}.ipynb"
-        _read_chapter(chapter, root)
+        read_chapter(chapter, root)
         if world not in worlds:
             if not notebook.exists():
                 _write_note(notebook, chapter, world, (root / "book" / f"{chapter}.md").read_text())
             continue
         if missing_only and _metadata(notebook):
             continue
-        values = _values(chapter, {"world": world}, profile, root)
+        values = checked_values(chapter, {"world": world}, profile, root)
         inputs = _digest(
             package, (root / "book" / f"{chapter}.md").read_text(), values, _siblings(root, chapter, pages)
         )
@@ -260,44 +191,6 @@ def _toc_files(toc: Any) -> Iterator[str]:
             yield from _toc_files(item)
 
 
-def _read_chapter(chapter: str, root: Path) -> Any:
-    import jupytext
-
-    known = chapters(root)
-    if chapter not in known:
-        raise GenclsError(f"no chapter '{chapter}' in the book; there are: {', '.join(known)}")
-    return jupytext.read(root / "book" / f"{chapter}.md")
-
-
-def _parameters_source(notebook: Any) -> str:
-    return "\n".join(c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-
-
-def _defaults(chapter: str, root: Path) -> dict[str, Any]:
-    return {name: parameter.default for name, parameter in parameters(chapter, root).items()}
-
-
-def _values(chapter: str, given: Mapping[str, Any], profile: str | Path | None, root: Path) -> dict[str, Any]:
-    """The parameters to inject, checked: the profile's, its own for this chapter, then the given ones."""
-    known, names = parameters(chapter, root), chapters(root)
-    read = read_profile(profile, root) if profile else {}
-    general = {name: value for name, value in read.items() if name not in names}
-    own = read.get(chapter) or {}
-    everywhere = {name for other in names for name in parameters(other, root)} if general else set()
-    values = {k: v for k, v in general.items() if k in known or k not in everywhere} | own | dict(given)
-    for name, value in values.items():
-        if name not in known:
-            raise GenclsError(f"chapter '{chapter}' has no parameter '{name}'; it has: {', '.join(known)}")
-        known[name].check(value, chapter)
-    return values
-
-
-def _check_profile(profile: str | Path | None, root: Path) -> None:
-    if profile:
-        for chapter in chapters(root):
-            _values(chapter, {}, profile, root)
-
-
 def _execute(
     chapter: str,
     values: Mapping[str, Any],
@@ -312,7 +205,7 @@ def _execute(
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it calls an annotated parameter unknown
-    notebook = _read_chapter(chapter, root)
+    notebook = read_chapter(chapter, root)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     final = folder / f"{chapter}.ipynb"
     try:

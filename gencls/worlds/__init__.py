@@ -14,7 +14,7 @@ from gencls.worlds.base import (
     joint,
     record_name,
     seeds_of,
-)  # fmt: skip
+)
 from gencls.worlds.full import Full, missing
 from gencls.worlds.natural import REAL_SETS, Natural
 from gencls.worlds.shapes import COUNTS, Shapes
