@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 
 from gencls import metrics, trials
-from gencls.analyses.robustness import PEOPLE, QUICK, Answered, Weights, differences, estimate, images_of
+from gencls.analyses.robustness import (
+    PEOPLE,
+    QUICK,
+    Answered,
+    Weights,
+    differences,
+    enough,
+    estimate,
+    images_of,
+)
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.agreement import kappa
@@ -80,13 +89,13 @@ def closeness(
     together; cue-conflict stimuli by their content and texture images, unless `clustered` is False: then as if they
     were independent, the naive interval. Differences: `observer_a, observer_b, value, low, high, p, p_holm`, each over the
     sets and conditions in which both have a κ, so that who answered an easier set does not look nearer; none where they
-    share none. No p is below 2 ÷ draws, which Holm's correction multiplies by the number of differences: by default there are 1,000 draws, or 50 a
-    difference where that is more, so that the correction leaves room for a difference to stand.
+    share none. `draws`: by default `enough`. A draw in which a condition has no κ takes the condition's own, so that all draws are means over the
+    same conditions.
     """
     pairs = {o: [(o, r) for r in references if r != o] for o in observers}
     if len(references) > 1:
         pairs["each other"] = list(itertools.combinations(references, 2))
-    draws = draws or max(1000, 50 * math.comb(len(pairs), 2))
+    draws = draws or enough(math.comb(len(pairs), 2))
     cells, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
     found, drawn = dict[str, Estimate](), dict[tuple[str, str], np.ndarray]()
     for group in pairs:
@@ -157,7 +166,7 @@ def _kappas(
                 if not here:
                     continue
                 one = mean_defined([_kappa(correct[a], correct[b], weights) for a, b in here])
-                cells.setdefault((str(name), str(condition)), {})[group] = one
+                cells.setdefault((str(name), str(condition)), {})[group] = np.where(np.isnan(one), one[0], one)
                 e = estimate(one, weights.shape[1], "error consistency")
                 rows.append(
                     {"set": name, "observer": group, "condition": condition, "value": e.value, "low": e.low}
@@ -196,11 +205,11 @@ def ranking(
 ) -> pd.DataFrame:
     """The benchmark's ranking with intervals, of the observers who answered all the sets that somebody of the group did.
 
-    Columns `observer, value, low, high, place, place_low, place_high`: the mean rank over the three measures and the place
-    in its order, with percentile intervals over draws of stimuli, the same for all. Best first. Fewer than two to rank,
+    Columns `observer, value, low, high, place, place_low, place_high, undefined`: the mean rank over the three measures and the place
+    in its order, with percentile intervals over draws of stimuli, the same for all; and how many of its κ are 0/0, which the benchmark counts as 1. Best first. Fewer than two to rank,
     or a group of fewer than two: an empty frame. Source: Geirhos et al. 2021, who give neither interval.
     """
-    columns = ["observer", "value", "low", "high", "place", "place_low", "place_high"]
+    columns = ["observer", "value", "low", "high", "place", "place_low", "place_high", "undefined"]
     table = table[table["set"].isin(set(table.loc[table["subj"].isin(references), "set"]))]
     conditions = metrics.kept(table).groupby("subj")[["set", "condition"]].apply(lambda t: len(t.drop_duplicates()))
     ranked = [o for o in observers if o in conditions and conditions[o] == conditions.max() and o not in references]

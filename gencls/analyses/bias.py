@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pandas as pd
 from gencls import figures, metrics, trials
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
-from gencls.metrics import Bootstrap, Estimate
+from gencls.metrics import Bootstrap, Estimate, seeded
 from gencls.stimuli.sets import COLUMNS, StimulusSet, spread
 from gencls.worlds import Scored, World, joint, seeds_of
 
@@ -239,6 +240,17 @@ def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estima
     return {
         family: _range_over("training seeds", list(seeds.values()), seen.origin(*seeds))
         for family, seeds in families.items()
+    }
+
+
+def between_families(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
+    """ "A − B" → the difference of two models' shape biases, for each two of which several training seeds are here; over seeds and stimuli."""
+    families: dict[str, list[pd.DataFrame]] = {}
+    for model in seen.scored:
+        families.setdefault(model.partition("@")[0], []).append(seen.trials(model, by))
+    several = [family for family, tables in families.items() if len(tables) > 1]
+    return {
+        f"{a} − {b}": seeded.bias_difference(families[a], families[b]) for a, b in itertools.combinations(several, 2)
     }
 
 

@@ -138,23 +138,43 @@ def followed(scores: xr.Dataset, by: str | Weighting) -> Hits:
     return shape, shape | (said == conflict["texture"].values)
 
 
+def _either(scores: xr.Dataset, by: str | Weighting) -> Hits:
+    whole = followed(scores, by)[1]
+    return whole, np.ones_like(whole)
+
+
+def _right(scores: xr.Dataset, by: str | Weighting) -> Hits:
+    photos = of(scores, "photos")
+    right = np.array(answers(photos, by)) == photos["category"].values
+    return right, np.ones_like(right)
+
+
+#: A measure's name → which stimuli are hits, and which count.
+_HITS: dict[str, Callable[[xr.Dataset, str | Weighting], Hits]] = {
+    "shape bias": followed,
+    "cue accuracy": _either,
+    "accuracy": _right,
+}
+
+
+def _measured(name: str, each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
+    hits, whole = zip(*(_HITS[name](scores, by) for scores in each), strict=True)
+    return seeded.ratio(hits, whole, name)
+
+
 def bias(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """Shape bias of a model under a weighting, the mean over its training seeds."""
-    pairs = [followed(scores, by) for scores in each]
-    return seeded.ratio([s for s, _ in pairs], [w for _, w in pairs], "shape bias")
+    return _measured("shape bias", each, by)
 
 
 def cue_accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """The share of cue-conflict stimuli where either cue is followed; by chance 1/8."""
-    pairs = [followed(scores, by) for scores in each]
-    return seeded.ratio([w for _, w in pairs], [np.ones_like(w) for _, w in pairs], "cue accuracy")
+    return _measured("cue accuracy", each, by)
 
 
 def accuracy(each: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
     """Accuracy on photos, the mean over training seeds."""
-    parts = [of(scores, "photos") for scores in each]
-    right = [np.array(answers(p, by)) == p["category"].values for p in parts]
-    return seeded.ratio(right, [np.ones_like(r) for r in right], "accuracy")
+    return _measured("accuracy", each, by)
 
 
 MEASURES: dict[str, Callable[[Sequence[xr.Dataset], str | Weighting], Estimate]] = {
@@ -237,11 +257,15 @@ def _evaluations(model: str, scores: xr.Dataset) -> int:
 
 
 def conclusions(
-    reading: Estimate, split: Mapping[tuple[str, str], Estimate], by: str, generating: Estimate, bands: Sequence[str]
+    readings: Mapping[str, Estimate],
+    split: Mapping[tuple[str, str], Estimate],
+    by: str,
+    generating: Estimate,
+    bands: Sequence[str],
 ) -> str:
     """What the intervals say of the paper's explanation, a list in Markdown.
 
-    reading: bias under `by` less that under uniform; split: of `band_bias`; generating: bias of the generative model less that of
+    readings: model → bias under `by` less that under uniform; split: of `band_bias`; generating: bias of the generative model less that of
     the classifier of the same noised images, under `by`; bands: octaves from low to high that are compared with one half.
     """
     kinds: dict[str, list[str]] = {"shape": [], "texture": [], "neither cue for sure": []}
@@ -250,21 +274,18 @@ def conclusions(
         kinds["shape" if e.low > 0.5 else "texture" if e.high < 0.5 else "neither cue for sure"].append(
             f"{band} cycles"
         )
+    more, less = sum(e.low > 0 for e in readings.values()), sum(e.high < 0 for e in readings.values())
     octaves_ = "; ".join(f"{', '.join(names)} by {kind}" for kind, names in kinds.items() if names)
     return "\n".join(
         [
             f"- **Low frequencies and shape.** Taken alone, the octaves go: {octaves_}.",
-            "- **The weighting.** Read under `"
-            + by
-            + "` and not uniformly, the same models "
-            + sentence(
-                reading, "go more by shape.", "go *less* by shape: it works against shape.", "do not differ for sure."
-            ),
+            f"- **The weighting.** Of {len(readings)} generative models, read under `{by}` and not uniformly, {more} go more by shape, "
+            f"{less} go *less* by shape, and of {len(readings) - more - less} it cannot be told.",
             "- **Generating.** On the same noised images the generative model goes "
             + sentence(
                 generating,
                 "more by shape than the classifier.",
-                "*less* by shape than the classifier: noise alone can do what generating was held to do.",
+                "*less* by shape than the classifier.",
                 "neither more nor less by shape than the classifier, as far as the interval tells.",
             ),
         ]
@@ -339,6 +360,34 @@ def by_prompt(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, dict[st
             each = [on_record(model, f"prompt{i}")]
             found[template] = {name: measure(each, by) for name, measure in MEASURES.items()}
     return found
+
+
+def between_prompts(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, dict[str, Estimate]]:
+    """Template → how much each of `MEASURES` under it lies above that under the first, on the same stimuli; those on record."""
+    each = {t: on_record(model, f"prompt{i}") for i, t in enumerate(TEMPLATES) if here([model], f"prompt{i}")}
+    if TEMPLATES[0] not in each:
+        return {}
+    return {
+        template: {
+            name: seeded.paired(*([part] for part in (*of(scores, by), *of(each[TEMPLATES[0]], by))))
+            for name, of in _HITS.items()
+        }
+        for template, scores in each.items()
+        if template != TEMPLATES[0]
+    }
+
+
+def otherwise(found: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Which wordings change a measure, as far as the intervals of `between_prompts` tell, in a sentence."""
+    said = [
+        f"“{template.format('…')}” {'raises' if e.low > 0 else 'lowers'} {name} by {abs(e.value):.2f} [{min(abs(e.low), abs(e.high)):.2f}, {max(abs(e.low), abs(e.high)):.2f}]"
+        for template, measures in found.items()
+        for name, e in measures.items()
+        if e.low > 0 or e.high < 0
+    ]
+    if not said:
+        return "Nothing that the intervals of the differences would tell apart."
+    return f"The rows do not all agree. Against “{TEMPLATES[0].format('…')}”, on the same stimuli: {'; '.join(said)}."
 
 
 # -- the naive method -------------------------------------------------------------------------------------------------

@@ -170,6 +170,20 @@ def by_prompt(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> pd.Da
     return pd.concat(rows, ignore_index=True)
 
 
+def reworded(worded: pd.DataFrame) -> str:
+    """Which gains of `by_prompt` change their side of 0 for sure under another wording than the first, in a sentence."""
+    said = []
+    for (kind, reading), part in worded.groupby(["kind", "reading"], sort=False):
+        first, *others = part.to_dict("records")
+        for row in others:
+            if first["high"] < 0 < row["low"] or row["high"] < 0 < first["low"]:
+                ends = " against ".join(f"{r['value']:+.1f} [{r['low']:.1f}, {r['high']:.1f}]" for r in (row, first))
+                said.append(f"{kind}, {reading} reading: {ends} under “{row['prompt'].format('…')}”")
+    if not said:
+        return "No gain is for sure above 0 under one wording and below under another."
+    return f"Not all gains are alike; these change sides: {'; '.join(said)}."
+
+
 def shares(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> dict[tuple[str, str], Estimate]:
     """(kind, what) → share of stimuli where the `first`, the `second` reading beats every control, or where `both` do.
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
+from gencls.models import zoo
 from gencls.results import Html, Number, Page
 
 #: How a claim's word begins in a world that cannot test it.
 UNTESTED = ("Not tested", "Cannot be tested")
+#: Kinds of the models that make images.
+GENERATIVE = ("diffusion", "autoregressive")
 SOURCE = "Jaini, Clark & Geirhos 2024, arXiv 2309.16779"
 
 
@@ -184,39 +189,64 @@ def chapters(world: str) -> list[str]:
     return list(dict.fromkeys(claim.place(world)[0] for claim in CLAIMS if claim.chapter))
 
 
-#: Pairs of our observers whose order a claim is about: claim, the one that should be higher, the other.
-PAIRS = (
-    ("shape bias", "natural/pixel", "natural/resnet"),
-    ("shape bias", "natural/latent", "natural/resnet"),
-    ("shape bias", "natural/ar", "natural/resnet"),
-    ("noise in training", "natural/resnet-noise", "natural/resnet"),
-    ("shape bias", "shapes/pixel", "shapes/resnet"),
-    ("noise in training", "shapes/resnet-noise (without noise)", "shapes/resnet (without noise)"),
-    (
-        "noise in training",
-        "shapes/resnet-noise (with noise at test)",
-        "shapes/resnet (with noise at test)",
-    ),
+@dataclass(frozen=True)
+class Order:
+    """Two of our observers whose order a claim is about, and where their difference on the same stimuli was measured.
+
+    Parameters
+    ----------
+    claim : its key
+    high, low : who should be higher, and the other
+    chapter : where the difference is reported
+    name : what it is called there
+    """
+
+    claim: str
+    high: str
+    low: str
+    chapter: str
+    name: str = "difference in shape bias"
+
+    def measured(self, results: Mapping[str, Mapping[str, Sequence[Number]]]) -> tuple[float, float, float] | None:
+        """`high` less `low` with its interval, whichever way round it was reported; None where it was not."""
+        for number in results.get(self.high.partition("/")[0], {}).get(self.chapter, ()):
+            if number.name == self.name and number.low is not None and number.high is not None:
+                if number.observer == f"{self.high} − {self.low}":
+                    return number.value, number.low, number.high
+                if number.observer == f"{self.low} − {self.high}":
+                    return -number.value, -number.high, -number.low
+        return None
+
+
+ORDERS = (
+    Order("shape bias", "natural/pixel", "natural/resnet", "photographs"),
+    Order("shape bias", "natural/latent", "natural/resnet", "photographs"),
+    Order("shape bias", "natural/ar", "natural/resnet", "photographs"),
+    Order("noise in training", "natural/resnet-noise", "natural/resnet", "photographs", "difference by noise"),
+    Order("shape bias", "shapes/pixel", "shapes/resnet", "shape_bias"),
+    Order("noise in training", "shapes/resnet-noise", "shapes/resnet", "noise_resnet"),
 )
 
 
-def plainly(table: pd.DataFrame, pairs: Sequence[tuple[str, str, str]] = PAIRS) -> list[str]:
-    """What our own intervals say of the order that a claim expects, one sentence a pair that was measured.
+def plainly(results: Mapping[str, Mapping[str, Sequence[Number]]], orders: Sequence[Order] = ORDERS) -> list[str]:
+    """What our own numbers say of the order that a claim expects, one sentence a pair whose difference was measured.
 
-    Two observers are told apart only if their 95% intervals do not meet.
+    results : world → chapter → the numbers that its run left. Two observers are told apart only if the 95% interval of their difference leaves out 0.
     """
     said = []
-    for name, high, low in pairs:
-        ours = table[(table["name"] == name) & (table["origin"] != "reported")].set_index("observer")
-        if high not in ours.index or low not in ours.index:
+    for order in orders:
+        if (found := order.measured(results)) is None or any(math.isnan(end) for end in found):
             continue
-        a, b = ours.loc[high], ours.loc[low]
-        if a["low"] > b["high"]:
-            said.append(f"**{name}**: {high} is above {low}, as the claim expects.")
-        elif a["high"] < b["low"]:
-            said.append(f"**{name}**: {high} is *below* {low}. In this world the claim does not hold.")
+        value, low, high = found
+        by = f"{value:+.2f} [{low:.2f}, {high:.2f}]"
+        if low > 0:
+            said.append(f"**{order.claim}**: {order.high} is above {order.low}, as the claim expects ({by}).")
+        elif high < 0:
+            said.append(
+                f"**{order.claim}**: {order.high} is *below* {order.low} ({by}). Of these two the claim does not hold."
+            )
         else:
-            said.append(f"**{name}**: {high} and {low} cannot be told apart; their intervals meet.")
+            said.append(f"**{order.claim}**: {order.high} and {order.low} cannot be told apart ({by}).")
     return said
 
 
@@ -254,12 +284,22 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
     )
 
 
-def _listed(rows: pd.DataFrame, most: int = 6) -> str:
+def _listed(rows: pd.DataFrame, others: int = 4) -> str:
+    """Who a claim is about, people and generative models, and beside them the highest of the others, in the table's order."""
+    kinds = {entry.id: entry.kind for entry in zoo.ENTRIES}
+    about = np.array(
+        [
+            who.startswith(("people", "each other")) or kinds.get(who.split(" ")[0]) in GENERATIVE
+            for who in rows["observer"]
+        ],
+        bool,
+    )
+    best = rows[~about].sort_values("value", ascending=False, kind="stable").index[:others]
     said = []
-    for row in rows.head(most).to_dict("records"):
+    for row in rows[about | rows.index.isin(best)].to_dict("records"):
         ends = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         said.append(f"{row['observer']} {row['value']:.2f}{ends}")
-    return "; ".join(said) + ("; …" if len(rows) > most else "")
+    return "; ".join(said) + ("; …" if len(said) < len(rows) else "")
 
 
 def _marked(text: str) -> str:

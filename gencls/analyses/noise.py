@@ -13,7 +13,7 @@ import pandas as pd
 
 from gencls import metrics, trials
 from gencls.errors import GenclsError
-from gencls.metrics import Bootstrap, Estimate
+from gencls.metrics import Bootstrap, Estimate, seeded
 from gencls.worlds import Shapes, World, seeds_of
 
 if TYPE_CHECKING:
@@ -132,6 +132,14 @@ def ablation(
             else:
                 found[name, ACCURACY, share] = bias.cue_accuracy
     return found
+
+
+def difference(
+    world: World, clean: Sequence[DiscriminativeModel], noised: Sequence[DiscriminativeModel], n: int | None
+) -> Estimate:
+    """Shape bias of the networks that were trained with noise less that of those without, one a training seed, on the same stimuli without noise at test."""
+    of = [[answers_at(world, "cue-conflict", model, 0.0, n) for model in models] for models in (noised, clean)]
+    return seeded.bias_difference(of[0], of[1])
 
 
 def frame(found: Mapping[tuple[str, str, float], Estimate]) -> pd.DataFrame:

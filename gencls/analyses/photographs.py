@@ -151,29 +151,64 @@ def matched(world: World, seen: Seen, photos: Seen, by: str | Weighting = "exp(-
         family = model.rpartition("-")[0] if model in moments else model
         if family not in seen.scored:
             continue
-        tables = []
-        for of in (seen, photos):
-            scored = of.scored.get(model) or world.scores(of.stimuli, model)
-            tables.append(world.trials(of.stimuli, model, scored, by))
-        bias = figures.points({family: metrics.shape_bias(tables[0], None, QUICK)}, model=model)
-        rows.append(bias.assign(accuracy=float(metrics.accuracy(tables[1], None))))
+        bias = figures.points({family: metrics.shape_bias(trials_of(seen, model, by), None, QUICK)}, model=model)
+        rows.append(bias.assign(accuracy=float(metrics.accuracy(trials_of(photos, model, by), None))))
     columns = ["observer", "model", "accuracy", "value", "low", "high", "n"]
     found = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
     return found.sort_values(["observer", "accuracy"], kind="stable")[columns].reset_index(drop=True)
 
 
-def at_accuracy(found: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Each other family's bias where its training had the model's accuracy, interpolated along `matched`: `observer, accuracy, value`.
+def trials_of(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """The trials of a model of `seen`, or of a moment along a training, from its record."""
+    scored = seen.scored.get(model) or seen.world.scores(seen.stimuli, model)
+    return seen.world.trials(seen.stimuli, model, scored, by)
 
-    A family whose trainings on record never were that accurate, or never that inaccurate, is left out.
+
+def at_accuracy(found: pd.DataFrame, model: str, seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
+    """Each other family's bias where its training had the model's accuracy, interpolated along `matched`, and the model's less that, on the same stimuli.
+
+    `observer, accuracy, bias, value, low, high, n, p, p_holm`, Holm over the model's comparisons. Interpolated is between the two moments next to the accuracy, whose
+    own chance (of the accuracies, and of the training) is in no interval. A family whose trainings on record never were that accurate, or never that inaccurate, is left out.
     """
     own = found[found["model"] == model]
-    rows = []
+    differences, at = dict[str, Estimate](), dict[str, float]()
     for family, part in found.groupby("observer", sort=False) if len(own) else ():
-        accuracy, ends = float(own["accuracy"].iloc[0]), part["accuracy"]
-        if family != model and len(part) > 1 and ends.min() <= accuracy <= ends.max():
-            rows.append((family, accuracy, float(np.interp(accuracy, ends, part["value"]))))
-    return pd.DataFrame(rows, columns=["observer", "accuracy", "value"])
+        accuracy, ends = float(own["accuracy"].iloc[0]), part["accuracy"].to_numpy()
+        if family == model or len(part) < 2 or not ends.min() <= accuracy <= ends.max():
+            continue
+        above = max(1, int(np.searchsorted(ends, accuracy)))  # the moment that is at least as accurate
+        share = (
+            1.0
+            if ends[above] == ends[above - 1]
+            else float((accuracy - ends[above - 1]) / (ends[above] - ends[above - 1]))
+        )
+        weights = [1.0, share - 1, -share]
+        tables = [trials_of(seen, m, by) for m in (model, *part["model"].iloc[above - 1 : above + 1])]
+        differences[str(family)] = metrics.shape_bias_contrast(tables, weights)
+        at[str(family)] = float(np.interp(accuracy, ends, part["value"]))
+    rows = figures.points(differences)
+    corrected = metrics.holm({family: e.p for family, e in differences.items()})
+    return rows.assign(
+        accuracy=float(own["accuracy"].iloc[0]) if len(own) else math.nan,
+        bias=[at[o] for o in rows["observer"]],
+        p=[differences[o].p for o in rows["observer"]],
+        p_holm=[corrected[o] for o in rows["observer"]],
+    )
+
+
+def equally_accurate(found: Mapping[str, pd.DataFrame]) -> str:
+    """What the corrected differences of `at_accuracy` say, a line a generative model, in Markdown."""
+    lines = []
+    for model, rows in found.items():
+        sure = rows["p_holm"] < 0.05
+        kinds = {
+            "more shape-biased than": rows[sure & (rows["value"] > 0)],
+            "less than": rows[sure & (rows["value"] < 0)],
+            "not to be told from": rows[~sure],
+        }
+        said = [f"{how} {', '.join(part['observer'])}" for how, part in kinds.items() if len(part)]
+        lines += [f"- **{model}**: {'; '.join(said)}."] if said else []
+    return "\n".join(lines)
 
 
 def reweighted(seen: Seen, photos: Seen, k: float, start: float, models: Sequence[str] | None = None) -> pd.DataFrame:

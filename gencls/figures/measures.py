@@ -162,7 +162,7 @@ def ood_curves(
         )
         if sum(map(len, ticks)) > 18:
             ax.tick_params(axis="x", labelrotation=60)
-        say(ax, f"{ylabel.capitalize()} on {which}. {said}")
+        say(ax, f"{ylabel.capitalize()} on {which}. {said}" if ylabel else f"{which.capitalize()}. {said}")
     legend(panels[0], own, [(handle(look[o]), o) for o in dict.fromkeys(frame["observer"])])
     return panels
 
@@ -366,4 +366,5 @@ def forest(
         ours, theirs = rows[rows["origin"] != "reported"], rows[rows["origin"] == "reported"]
         parts = [listed(ours)] * (len(ours) > 0) + [f"reported: {listed(theirs)}"] * (len(theirs) > 0)
         said.append(f"{name}: {'; '.join(parts)}")
-    return say(ax, f"Our estimates beside those reported. {'. '.join(said)}.")
+    beside = " beside those reported" if (frame["origin"] == "reported").any() else ""
+    return say(ax, f"Our estimates{beside}. {'. '.join(said)}.")

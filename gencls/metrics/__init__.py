@@ -16,6 +16,7 @@ from gencls.metrics.comparisons import (
     holm,
     independence_p,
     mean_shape_bias_difference,
+    shape_bias_contrast,
 )
 from gencls.metrics.consistency import (
     accuracy_difference,
@@ -74,5 +75,6 @@ __all__ = [
     "pairwise_consistency",
     "response_entropy",
     "shape_bias",
+    "shape_bias_contrast",
     "to_frame",
 ]

@@ -72,12 +72,24 @@ def compare_shape_bias(
 def mean_shape_bias_difference(
     pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], bootstrap: Bootstrap = DEFAULT, *, clustered: bool = True
 ) -> Estimate:
-    """The mean over pairs (a, b) of the shape bias of a minus that of b, in [−1, 1], with a bootstrap `p`.
+    """The mean over pairs (a, b) of the shape bias of a minus that of b, in [−1, 1]: a `shape_bias_contrast`."""
+    each = [1 / len(pairs), -1 / len(pairs)] * len(pairs)
+    return shape_bias_contrast(list(itertools.chain.from_iterable(pairs)), each, bootstrap, clustered=clustered)
 
-    All observers saw the same cue-conflict stimuli, which are resampled for all of them together. NaN where one has no shape and no texture decision.
+
+def shape_bias_contrast(
+    observers: Sequence[pd.DataFrame],
+    weights: Sequence[float],
+    bootstrap: Bootstrap = DEFAULT,
+    *,
+    clustered: bool = True,
+) -> Estimate:
+    """Σ weight · shape bias over observers, with a bootstrap `p` of 0.
+
+    All of them saw the same cue-conflict stimuli, which are resampled for all together. NaN where one has no shape and no texture decision.
     """
     tables = []
-    for trials in itertools.chain.from_iterable(pairs):
+    for trials in observers:
         offered(checked(trials, "texture"))
         single = (trials["texture"] == "").to_numpy()
         if single.any():
@@ -96,7 +108,7 @@ def mean_shape_bias_difference(
         shape, texture = counts @ (found == SHAPE), counts @ (found == TEXTURE)
         with np.errstate(invalid="ignore"):
             bias = shape / (shape + texture)
-        return np.asarray(bias[..., ::2] - bias[..., 1::2]).mean(-1)
+        return np.asarray(bias @ np.asarray(weights, float))
 
     shared = clusters if clustered else None
     return _compared(statistic, labels.ravel(), len(found), shared, bootstrap, "difference in shape bias")

@@ -11,9 +11,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from gencls.errors import GenclsError
+from gencls.metrics.comparisons import compare_shape_bias
 from gencls.metrics.estimates import Estimate
+from gencls.metrics.shape import SHAPE, TEXTURE, decisions
 
 #: Which of n stimuli are hits, and which are counted at all: two bool arrays.
 Hits = tuple[np.ndarray, np.ndarray]
@@ -86,6 +90,27 @@ def contrast(
     half = half_width(float(np.nanvar(resampled)), times.shape[1], [v[np.isfinite(v)] for v in values])
     half = math.nan if half == 0 and value else half  # all against none: no resample can tell how sure that is
     return Estimate(value, value - half, value + half, times.shape[1], name, "over seeds and stimuli")
+
+
+def of_cues(trials: pd.DataFrame) -> Hits:
+    """Which of the cue-conflict trials were answered by shape, and which by either cue."""
+    said = decisions(trials)
+    return said == SHAPE, (said == SHAPE) | (said == TEXTURE)
+
+
+def bias_difference(a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame]) -> Estimate:
+    """Shape bias of a less that of b, each a model's trials by training seed, all on the same cue-conflict stimuli.
+
+    With its interval over seeds and stimuli; with one seed each, over stimuli and the images that they share (`compare_shape_bias`).
+    """
+    if len(a) == len(b) == 1:
+        return compare_shape_bias(a[0], b[0])
+    names = [list(trials["stimulus"]) for trials in (*a, *b)]
+    if any(other != names[0] for other in names):
+        raise GenclsError(
+            "difference in shape bias: the training seeds did not see the same stimuli; score them on one set"
+        )
+    return contrast([[of_cues(trials) for trials in group] for group in (a, b)], (1, -1), "difference in shape bias")
 
 
 def paired(

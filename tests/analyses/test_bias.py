@@ -103,6 +103,19 @@ def test_seeds_of_a_family_stand_together(seen) -> None:  # type: ignore[no-unty
     assert found["turning"].n == 1 and seen.models == ["turning", "shape"]
 
 
+def test_two_families_with_several_seeds_are_compared_over_them(world) -> None:  # type: ignore[no-untyped-def]
+    stimuli = world.stimuli("cue-conflict", N)
+    by_shape, by_texture = (scores(stimuli, lambda row, t, cue=cue: row[cue]) for cue in ("category", "texture"))
+    half = scores(
+        stimuli, lambda row, t: row["category"] if int(row["name"].rpartition("-")[2]) % 2 else row["texture"]
+    )
+    answered = {"a": by_shape, "a@1": half, "b": half, "b@1": by_texture, "once": by_shape}
+    found = bias.between_families(bias.Seen(world, stimuli, answered))
+    assert list(found) == ["a − b"]  # of the third there is one training
+    value, low, high = found["a − b"].value, found["a − b"].low, found["a − b"].high
+    assert value == pytest.approx(0.5, abs=0.03) and low < 0.5 < high and high - low > 1  # two seeds each, far apart
+
+
 def test_each_number_says_what_its_scores_come_from(world, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Noise seeds 0 to 2 are on record; 3 is computed once and then kept, and compared with 0 and 1."""
     monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))

@@ -189,10 +189,18 @@ def test_the_conclusions_claim_no_more_than_the_intervals() -> None:
     up, down, across = drivers.Estimate(0.8, 0.7, 0.9), drivers.Estimate(0.2, 0.1, 0.3), drivers.Estimate(0.5, 0.3, 0.7)
     less = drivers.Estimate(-0.2, -0.3, -0.1)
     said = drivers.conclusions(
-        less, {("a", "w"): up, ("b", "w"): down, ("c", "w"): across}, "w", across, ["a", "b", "c"]
+        {"one": less, "two": less, "three": up, "four": drivers.Estimate(0.0, -0.1, 0.1)},
+        {("a", "w"): up, ("b", "w"): down, ("c", "w"): across},
+        "w",
+        across,
+        ["a", "b", "c"],
     )
     assert "a cycles by shape; b cycles by texture; c cycles by neither" in said
-    assert "works against shape" in said and "more by shape than" in said
+    assert (
+        "Of 4 generative models, read under `w` and not uniformly, 1 go more by shape, 2 go *less* by shape, and of 1 it cannot"
+        in said
+    )
+    assert "more by shape than" in said
 
 
 def test_two_ways_of_reading_the_same_seeds_are_paired() -> None:
@@ -288,3 +296,15 @@ def test_a_likelihood_is_kept_as_the_sum_over_its_tokens() -> None:
     kept = drivers.expanded(drivers.compact(made))
     assert kept["log_likelihood"].sizes["token"] == 1
     assert answers(kept, "uniform") == answers(made, "uniform")
+
+
+def test_a_wording_that_changes_an_answer_is_named_with_its_difference(shelf: Callable[..., None]) -> None:
+    for i, shape in enumerate((90, 90, 40)):
+        shelf("some/model", both(by_decisions(shape, 100 - shape, 0)), what=f"prompt{i}")
+    found = drivers.between_prompts("some/model", "uniform")
+    assert list(found) == list(drivers.TEMPLATES[1:3])
+    same, less = (found[template]["shape bias"] for template in found)
+    assert same.value == 0 and less.value == pytest.approx(-0.5) and less.high < 0
+    assert drivers.otherwise({drivers.TEMPLATES[1]: found[drivers.TEMPLATES[1]]}).startswith("Nothing")
+    assert drivers.otherwise(found).count(";") == 0 and "lowers shape bias by 0.50 [" in drivers.otherwise(found)
+    assert drivers.between_prompts("nobody/else") == {}

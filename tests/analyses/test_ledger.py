@@ -21,7 +21,7 @@ def test_without_chapters_only_the_papers_numbers_are_there() -> None:
     table = ledger.ledger({})
     assert set(table["origin"]) == {"reported"}
     assert table.set_index("observer").loc["Imagen", "value"] == 0.99
-    assert ledger.plainly(table) == []
+    assert ledger.plainly({}) == [] and ledger.plainly({"shapes": {"shape_bias": []}}) == []
 
 
 def test_it_takes_what_speaks_to_a_claim_and_nothing_else() -> None:
@@ -47,16 +47,40 @@ def test_one_observer_with_two_numbers_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixel", "resnet", "word"),
-    [((0.8, 0.9), (0.1, 0.2), "above"), ((0.1, 0.2), (0.8, 0.9), "does not hold"), ((0.1, 0.5), (0.4, 0.9), "meet")],
+    ("ends", "word"),
+    [((0.1, 0.3), "above shapes/resnet"), ((-0.3, -0.1), "does not hold"), ((-0.1, 0.2), "cannot be told apart")],
 )
-def test_a_negative_result_is_said_plainly(pixel: tuple[float, float], resnet: tuple[float, float], word: str) -> None:
-    numbers = [
-        number("shape bias", sum(ends) / 2, who, *ends)
-        for who, ends in (("shapes/pixel", pixel), ("shapes/resnet", resnet))
+def test_a_negative_result_is_said_plainly(ends: tuple[float, float], word: str) -> None:
+    there = number("difference in shape bias", sum(ends) / 2, "shapes/pixel − shapes/resnet", *ends)
+    low, high = (-end for end in reversed(ends))
+    turned = number("difference in shape bias", sum((low, high)) / 2, "shapes/resnet − shapes/pixel", low, high)
+    (said,) = ledger.plainly({"shapes": {"shape_bias": [there]}})
+    assert word in said and f"[{ends[0]:.2f}, {ends[1]:.2f}]" in said
+    assert ledger.plainly({"shapes": {"shape_bias": [turned]}}) == [said]
+    assert ledger.plainly({"natural": {"shape_bias": [there]}}) == []
+
+
+def test_a_long_row_names_those_whom_the_claim_is_about_and_the_highest_others() -> None:
+    models = [
+        "natural/vit",
+        "natural/pixel",
+        "natural/resnet",
+        "natural/clip",
+        "natural/resnet-noise",
+        "natural/tokens",
+        "natural/ar",
     ]
-    (said,) = ledger.plainly(ledger.ledger({"shape_bias": numbers}))
-    assert word in said
+    numbers = [number("shape bias", 0.1 * i, who, 0.0, 1.0) for i, who in enumerate([*models, "people"], 1)]
+    table = ledger.ledger({"photographs": numbers}, "natural")
+    said = ledger._listed(table[table["origin"] != "reported"])
+    assert [part.split(" ")[0] for part in said.split("; ")] == [*models[1:], "people", "…"]
+
+
+@pytest.mark.parametrize("order", ledger.ORDERS, ids=lambda order: f"{order.high}-{order.chapter}")
+def test_every_order_is_measured_by_its_chapter(order: ledger.Order) -> None:
+    chapter = (Path(__file__).parents[2] / "book" / f"{order.chapter}.md").read_text()
+    assert f'page.report("{order.name}", ' in chapter
+    assert order.claim in {claim.key for claim in ledger.CLAIMS}
 
 
 def test_a_missing_chapter_is_said_and_nothing_is_escaped_wrongly(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

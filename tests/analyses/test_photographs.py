@@ -102,10 +102,16 @@ def test_biases_are_compared_at_the_same_accuracy(both: tuple[Seen, Seen]) -> No
     own = curve[curve["observer"] == "natural/resnet"]
     assert own["model"].tolist() == ["natural/resnet-10", "natural/resnet-20", "natural/resnet"]
     assert own["accuracy"].tolist() == pytest.approx([0.2, 0.6, 0.9], abs=0.01)
-    at = photographs.at_accuracy(curve, "natural/pixel")
+    at = photographs.at_accuracy(curve, "natural/pixel", seen)
     assert at["observer"].tolist() == ["natural/resnet"]  # clip was looked at once: there is nothing to go along
-    assert at["value"].iloc[0] == pytest.approx(0.4, abs=0.01)  # half way from 0.5 at 0.2 to 0.3 at 0.6
-    assert photographs.at_accuracy(curve.iloc[:0], "natural/pixel").empty
+    assert at["bias"].iloc[0] == pytest.approx(0.4, abs=0.01)  # half way from 0.5 at 0.2 to 0.3 at 0.6
+    own = curve.loc[curve["model"] == "natural/pixel", "value"].iloc[0]
+    assert (
+        at["value"].iloc[0] == pytest.approx(own - at["bias"].iloc[0])
+        and at["low"].iloc[0] < at["value"].iloc[0] < at["high"].iloc[0]
+    )
+    assert ("more shape-biased" in photographs.equally_accurate({"natural/pixel": at})) == (at["low"].iloc[0] > 0)
+    assert photographs.at_accuracy(curve.iloc[:0], "natural/pixel", seen).empty
 
 
 def test_an_explorer_moves_bias_and_accuracy_together(both: tuple[Seen, Seen]) -> None:

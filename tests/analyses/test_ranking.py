@@ -94,6 +94,16 @@ def test_who_lacks_a_set_is_compared_on_the_sets_that_both_answered() -> None:
     assert ceiling["value"] == pytest.approx(found["one"].value - 1)
 
 
+def test_all_draws_are_means_over_the_same_conditions() -> None:
+    """The one stimulus that everybody misses is in no draw in e⁻¹ of them, where κ is 0/0; left out there, it would be the other condition's alone."""
+    net, once = flipped(RIGHT, 12), np.arange(48) > 0
+    easy = [made(o, once, "silhouette") for o in (*PEOPLE, "net")]
+    found = agreement.closeness(pd.concat([*PERSONS, *easy, made("net", net)]), PEOPLE, ["net"])[0]["net"]
+    alone = agreement.closeness(pd.concat([*PERSONS, made("net", net)]), PEOPLE, ["net"])[0]["net"]
+    assert found.value == pytest.approx((alone.value + 1) / 2)
+    assert found.low == pytest.approx((alone.low + 1) / 2, abs=0.05)
+
+
 def test_a_condition_that_one_has_no_kappa_in_does_not_enter_the_difference() -> None:
     always = np.ones(48, bool)
     net = flipped(RIGHT, 5)

@@ -76,6 +76,17 @@ def test_equal_observers_do_not_differ() -> None:
     assert (row.value, row.low, row.high, row.p_holm) == (0, 0, 0, 1)
 
 
+def test_a_clear_difference_among_many_stands_after_correction() -> None:
+    """Eleven observers make 55 pairs; with 2,000 draws no corrected p could be below .05."""
+    rng = np.random.default_rng(0)
+    right = [list(rng.random(120) < share) for share in (0.95, *[0.5] * 10)]
+    tests = robustness.ood_differences(pd.concat([made(f"o{k}", "edge", "edge", r) for k, r in enumerate(right)]))
+    best = tests[tests["observer_a"] == "o0"]
+    assert len(tests) == 55 and (best["p_holm"] < 0.05).all()
+    assert robustness.standing(tests).startswith("Of 55 differences, 10 stand after correction: o0 above o1, ")
+    assert robustness.standing(tests.iloc[:0]).startswith("Fewer than two")
+
+
 def test_conditions_stand_in_the_order_of_their_levels() -> None:
     assert robustness.ordered("high-pass", ["4.0", "inf", "14.0", "7.0"]) == ["inf", "14.0", "7.0", "4.0"]
     assert robustness.ordered("high-pass", ["3.0", "10.0", "5.0"]) == ["10.0", "5.0", "3.0"]
@@ -142,11 +153,11 @@ def test_a_schedule_outside_its_range_is_refused(values: tuple[float, float, flo
 
 def test_two_networks_that_never_see_noise_are_the_same() -> None:
     pytest.importorskip("torch")
-    made_two = noise.train_two(
-        open_world("shapes"), noise.Schedule(share=0.0), steps=2, width=16, batch=4, photos=16, seed=3
-    )
+    world = open_world("shapes")
+    made_two = noise.train_two(world, noise.Schedule(share=0.0), steps=2, width=16, batch=4, photos=16, seed=3)
     clean, other = (dict(made_two[name].network.state_dict()) for name in ("clean", "noised"))
     assert all((clean[k] == other[k]).all() for k in clean)
+    assert noise.difference(world, [made_two["clean"]], [made_two["noised"]], 24) == 0
 
 
 def test_noise_alone_leaves_nothing_to_see() -> None:
