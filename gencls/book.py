@@ -39,7 +39,7 @@ from gencls.results import Html, Number, Page, Prose, read_results, write_atomic
 
 __all__ = [
     "Html", "Number", "Page", "Parameter", "Prose", "book_pages", "build_book", "chapter_results", "chapters",
-    "clean", "execute_pages", "parameters", "read_profile", "read_results", "root_folder", "run_chapter",
+    "execute_pages", "parameters", "read_profile", "read_results", "root_folder", "run_chapter",
 ]  # fmt: skip
 
 EXECUTED = "_executed"
@@ -281,9 +281,9 @@ def _digest(*parts: Any) -> str:
 
 
 def _digest_of_package(root: Path) -> str:
-    """SHA-256 over the package's files (code, tables, weights), the records and where data are read."""
-    sha = hashlib.sha256(os.environ.get("GENCLS_MIRROR", "").encode())
-    for folder in (Path(__file__).parent, root / "book" / "records"):
+    """SHA-256 over the package's files (code, tables, weights), the records, the checkout's weights, where data are read and which are here."""
+    sha = hashlib.sha256(json.dumps([os.environ.get("GENCLS_MIRROR", ""), downloads.here()]).encode())
+    for folder in (Path(__file__).parent, root / "book" / "records", root / "weights"):
         for file in sorted(folder.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".checkpoint":
                 sha.update(file.relative_to(folder).as_posix().encode())
@@ -318,9 +318,3 @@ def _write_note(notebook: Path, chapter: str, world: str, source: str) -> None:
     )
     cell = v4.new_markdown_cell(text, id="note")
     write_atomically(notebook, json.dumps(v4.new_notebook(cells=[cell])))
-
-
-def clean(root: str | Path | None = None) -> None:
-    """Remove the executed notebooks and the rendered book."""
-    for name in (EXECUTED, "_build"):
-        shutil.rmtree(root_folder(root) / name, ignore_errors=True)

@@ -167,16 +167,22 @@ def _is_address(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
 
+def here() -> list[str]:
+    """The names of the sources that need not be downloaded; their content is not looked at."""
+    return [name for name, wanted in SOURCES.items() if _lying(wanted)]
+
+
 def find(wanted: str | Source) -> Path | None:
-    """Where the source lies already, in the mirror's folder or the cache; None if it must be downloaded."""
+    """Where the source lies already, in the mirror's folder or the cache, its content as pinned; None if it must be downloaded."""
     wanted = source(wanted) if isinstance(wanted, str) else wanted
+    found = _lying(wanted)
+    return _checked(wanted, found) if found else None
+
+
+def _lying(wanted: Source) -> Path | None:
     where = mirror()
-    if where and not _is_address(where):
-        folder = Path(where).expanduser()
-        if (folder / wanted.place).is_file():
-            return _checked(wanted, folder / wanted.place)
-    cached = cache_folder() / wanted.place
-    return _checked(wanted, cached) if cached.is_file() else None
+    folders = [Path(where).expanduser()] if where and not _is_address(where) else []
+    return next((path for f in (*folders, cache_folder()) if (path := f / wanted.place).is_file()), None)
 
 
 def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
@@ -214,8 +220,6 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
             if not target.is_file():
                 _download(wanted, url, target, how, progress)
     except OSError as error:
-        if isinstance(error, requests.RequestException):
-            raise
         raise GenclsError(
             f"'{wanted.name}' could not be written to {target}: {error.strerror or error}; "
             "make room there, or let GENCLS_CACHE name another folder (what has arrived is kept and resumed)"

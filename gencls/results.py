@@ -369,12 +369,16 @@ def commit() -> str:
     here = Path(__file__).parent
     run = ["git", "-C", str(here), "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
     try:
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "errors.py"],
-            capture_output=True,
-            check=True,
-        )
-        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() if tracked else ""
+        tracked = [
+            "git",
+            "-C",
+            str(here),
+            "ls-files",
+            "--error-unmatch",
+            "errors.py",
+        ]  # and not a folder in somebody else's
+        subprocess.run(tracked, capture_output=True, check=True)
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return f"release {_versions().get('gencls', 'unknown')}, not a git checkout"
 

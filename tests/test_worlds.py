@@ -120,4 +120,7 @@ def test_a_model_that_nobody_knows_is_named_where_the_stimuli_are_not_here(
     with pytest.raises(GenclsError, match="no model 'natural/latnt'"):
         world.scores(world.stimuli("edge"), "natural/latnt")
     with pytest.raises(GenclsError, match="not on record under these parameters"):
-        world.scores(world.stimuli("edge"), "natural/resnet", dtype="bfloat16")
+        world.scores(world.stimuli("edge"), "natural/pixel", dtype="bfloat16")
+    assert (
+        world.scores(world.stimuli("edge"), "natural/resnet", dtype="bfloat16").origin == "record"
+    )  # float32, as always

@@ -35,7 +35,7 @@ def decoded(images: Sequence[np.ndarray], coder: str) -> np.ndarray:
         else:
             vae = model.pipeline.vae
             pixels = vae.decode(model.encode(images) / vae.config.scaling_factor).sample
-    return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def recoded(stimuli: StimulusSet, coder: str) -> StimulusSet:

@@ -71,8 +71,8 @@ def _split(
         for k in range(len(t)):
             draws = torch.stack([noise(seed, s.name, float(timestep[k]), 0, tuple(x0.shape[1:])) for s in some])
             level = torch.full((len(some),), float(t[k]), dtype=torch.float64)
-            estimate = opened.reconstruct(x0, draws, level, rows, conditions)
-            found[start : start + len(some), :, k, 0] = by_band(estimate - x0[:, None]).numpy()
+            estimate = opened.reconstruct(x0, draws.to(x0.device), level, rows, conditions)
+            found[start : start + len(some), :, k, 0] = by_band((estimate - x0[:, None]).cpu()).numpy()
     return found, t, (2 * (alpha.double() / sigma.double()).log()).numpy()
 
 
@@ -142,7 +142,7 @@ def features(
         yield "pixels", t, x_t.flatten(2).transpose(1, 2).numpy()
         parts = [_layers(opened, x_t[i : i + 64], step) for i in range(0, len(x_t), 64)]
         for layer in parts[0]:
-            yield layer, t, torch.cat([part[layer] for part in parts]).numpy()
+            yield layer, t, torch.cat([part[layer] for part in parts]).cpu().numpy()
 
 
 @torch.no_grad()
@@ -150,13 +150,15 @@ def _layers(model: object, x_t: Tensor, step: int) -> dict[str, Tensor]:
     """Layer → n × places × channels."""
     found = {}
     if isinstance(model, DiscriminativeModel):
+        x_t = x_t.to(next(model.network.parameters()).device)
         states = model.network(magnified(x_t, model.magnify), output_hidden_states=True).hidden_states
         for i, state in enumerate(states):
             found[f"stage {i}"] = torch.nn.functional.adaptive_avg_pool2d(state, 4).flatten(2).transpose(1, 2)
         return found
     net = _diffusion(model).adapter.net
+    x_t = x_t.to(net.position.device)
     text = _diffusion(model).conditions(cats.prompts(SHAPES, cats.PROMPT))["text"].mean(0, keepdim=True)
-    moment = net.time(_time(step, len(x_t), net.config.width))
+    moment = net.time(_time(step, len(x_t), net.config.width).to(x_t.device))
     hidden = net.patch_in(x_t).flatten(2).transpose(1, 2) + net.position
     for i, block in enumerate([*net.trunk_blocks, *net.text_blocks]):
         hidden = block(hidden, moment if i < len(net.trunk_blocks) else moment + net.text(text))

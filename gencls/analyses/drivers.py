@@ -184,11 +184,9 @@ MEASURES: dict[str, Callable[[Sequence[xr.Dataset], str | Weighting], Estimate]]
 }
 
 
-def difference(
-    a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], by: str | Weighting, by_b: str | Weighting = ""
-) -> Estimate:
-    """How much the shape bias of `a` lies above that of `b` (under `by_b`, or `by`), with its interval over seeds and stimuli."""
-    groups = [[followed(s, w) for s in group] for group, w in ((a, by), (b, by_b or by))]
+def difference(a: Sequence[xr.Dataset], b: Sequence[xr.Dataset], by: str | Weighting) -> Estimate:
+    """How much the shape bias of `a` lies above that of `b`, with its interval over seeds and stimuli."""
+    groups = [[followed(scores, by) for scores in group] for group in (a, b)]
     return seeded.contrast(groups, (1, -1))
 
 

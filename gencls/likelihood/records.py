@@ -21,9 +21,6 @@ import zarr
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 
-#: What must be equal for a score on record to be the score that would be computed.
-BOUND = ("model", "model_digest", "plan", "seed", "prompt", "dtype", "noise", "classes")
-
 
 def binding(
     name: str,

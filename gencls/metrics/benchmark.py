@@ -11,7 +11,7 @@ import pandas as pd
 from gencls.errors import GenclsError
 from gencls.metrics.agreement import kappa, observed
 from gencls.metrics.bootstrap import Bootstrap
-from gencls.metrics.tables import checked, grouped, matched
+from gencls.metrics.tables import grouped, matched
 
 #: Conditions that the benchmark leaves out: not manipulated, or people below 20 % (labels in its spelling).
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
@@ -122,8 +122,6 @@ def _cells(trials: pd.DataFrame) -> list[_Cell]:
     for set_name, of_set in grouped(trials, "set").items():
         for condition, group in ({"": of_set} if set_name in SINGLE else grouped(of_set, "condition")).items():
             by_observer = grouped(group, "subj")
-            for t in by_observer.values():
-                checked(t, "stimulus")
             try:
                 correct, _ = matched(*by_observer.values())
             except GenclsError as error:

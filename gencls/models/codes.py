@@ -32,7 +32,7 @@ def pictured(reader: Reader, codes: Tensor) -> Tensor:
     return F.one_hot(codes.unflatten(1, reader.grid), count).permute(0, 3, 1, 2).float() * count**0.5
 
 
-def reader_of(preprocessing: Mapping[str, Any], name: str) -> Reader:
+def reader_of(preprocessing: Mapping[str, Any], name: str, device: str = "auto") -> Reader:
     """The model that a preprocessor_config.json names (`codes_of`); GenclsError where it was trained again since (`digest`)."""
     from gencls.models.zoo import digest, open_model
 
@@ -41,7 +41,7 @@ def reader_of(preprocessing: Mapping[str, Any], name: str) -> Reader:
         raise GenclsError(
             f"{name} sees the codes of another training of {of} than the one that is here; train it again"
         )
-    opened = open_model(of)
+    opened = open_model(of, device=device)
     if not isinstance(opened, (AutoregressiveModel, DiffusionModel)):
         raise GenclsError(f"{name} sees the codes of {of}, which makes none; its preprocessor_config.json is wrong")
     return opened

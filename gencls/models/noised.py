@@ -133,21 +133,22 @@ class NoisedClassifier:
     def errors(self, x0: Tensor, noise: Tensor, t: Tensor, classes: Tensor, asked: dict[str, Tensor]) -> Tensor:
         """−log p(class | x_t, t) renormalised over the classes asked about: x0, noise as `encode` gives, t n, classes n×m rows of `asked` → n×m."""
         timestep, alpha, sigma = self.levels(t.tolist())
-        x_t = alpha[:, None, None, None] * x0 + sigma[:, None, None, None] * noise
+        device = next(self.network.parameters()).device
+        x_t = alpha[:, None, None, None] * x0.cpu() + sigma[:, None, None, None] * noise.cpu()
         with torch.no_grad():
-            values = self.network(x_t, timestep).double().softmax(1) @ asked["shares"].T
+            values = self.network(x_t.to(device), timestep.to(device)).cpu().double().softmax(1) @ asked["shares"].T
         if not values.isfinite().all():
             raise GenclsError(f"{self.name} answers with NaN or infinity; its weights are broken")
         log_values = values.clamp(min=1e-300).log()
-        return -(log_values - log_values.logsumexp(1, keepdim=True)).gather(1, classes)
+        return -(log_values - log_values.logsumexp(1, keepdim=True)).gather(1, classes.cpu())
 
 
-def load_noised(folder: Path, name: str) -> NoisedClassifier:
-    """The folder of a PatchClassifier, trained under the cosine schedule, or of a UNetClassifier, under that of the model whose latents it sees."""
+def load_noised(folder: Path, name: str, device: str = "auto") -> NoisedClassifier:
+    """The folder of a PatchClassifier, trained under the cosine schedule, or of a UNetClassifier, under that of the model whose latents it sees, which is put on `device`."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return NoisedClassifier(PatchClassifier.from_pretrained(folder), name, cosine_schedule().alphas_cumprod)
-    reader = reader_of(json.loads(path.read_text()), name)
+    reader = reader_of(json.loads(path.read_text()), name, device)
     if not isinstance(reader, DiffusionModel):
         raise GenclsError(
             f"{name} sees noised latents, and {reader.name} has none; its preprocessor_config.json is wrong"

@@ -6,6 +6,7 @@ file is downloaded, once, and checked against its digest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from gencls import __version__, downloads
@@ -28,9 +29,14 @@ def files(model: str) -> dict[str, downloads.Source]:
     }
 
 
-def places(model: str) -> list[Path]:
-    """The folders that may hold a model's weights, in the order in which they are looked for."""
-    return [PACKAGE / model, CHECKOUT / model, downloads.cache_folder() / files_place(model)]
+def places(model: str) -> Iterator[Path]:
+    """The folders that may hold a model's weights, in the order in which they are looked for; downloaded, or in a mirror, whole folders alone."""
+    yield PACKAGE / model
+    yield CHECKOUT / model
+    found = {path: downloads.find(wanted) for path, wanted in files(model).items()}
+    folders = {place.parents[path.count("/")] if place else None for path, place in found.items()}
+    if len(folders) == 1 and (whole := folders.pop()):
+        yield whole
 
 
 def files_place(model: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from dataclasses import dataclass
@@ -116,14 +117,14 @@ def open_folder(
         pipeline = place(hub.open_pipeline(folder, name, allow_pickles), chosen, name, offload)
         return DiffusionModel(pipeline, name, dtype=dtype, resolution=resolution, crop=crop)
     if (folder / "config.json").is_file():
-        model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel
+        model: AutoregressiveModel | DiscriminativeModel | ContrastiveModel | NoisedClassifier
         if kind(folder) in ("noised", "autoregressive") and (resolution is not None or not crop):
             raise GenclsError(f"{name}: it takes images of its own size only; leave resolution and crop as they are")
         if kind(folder) == "noised":
             from gencls.models.noised import load_noised
 
-            return load_noised(folder, name)
-        if kind(folder) == "autoregressive":
+            model = load_noised(folder, name, device)
+        elif kind(folder) == "autoregressive":
             from gencls.models.autoregressive import load_autoregressive
 
             model = load_autoregressive(folder, name, allow_pickles, numbers.choose(dtype, chosen.type, name))
@@ -156,7 +157,7 @@ def folder_of(model: str) -> Path | None:
     if model.startswith("hf:"):
         return hub.cached(model)
     above = ".." in Path(model).parts  # a place of the user's own, and none below those where weights are kept
-    for folder in (*([] if above else weights.places(model)), Path(model)):
+    for folder in itertools.chain(() if above else weights.places(model), [Path(model)]):
         if (folder / "model_index.json").is_file() or (folder / "config.json").is_file():
             return folder
     return None

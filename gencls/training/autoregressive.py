@@ -83,27 +83,28 @@ class Janus:
         n, decoder = len(captions), self.network.model.language_model
         m = n if guidance > 1 else 1  # captions that each picture is read under, its own first
         reading = (torch.arange(n)[:, None] + torch.arange(m)).flatten() % n
-        words, mask = (part[reading] for part in self.prompts(captions, _LONGEST))
+        words, mask = beside(self.network, *(part[reading] for part in self.prompts(captions, _LONGEST)))
         fed, cache, codes = self.network.get_input_embeddings()(words), None, []
         posterior = torch.zeros(n, m)  # log p(tokens so far | caption)
         for _ in range(GRID**2):
             out = decoder(inputs_embeds=fed, attention_mask=mask, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
-            each = self.network.model.generation_head(out.last_hidden_state[:, -1]).float().log_softmax(-1)
+            each = self.network.model.generation_head(out.last_hidden_state[:, -1]).float().log_softmax(-1).cpu()
             each = each.unflatten(0, (n, m))  # n×m×codes
             mixed = (posterior.log_softmax(1)[..., None] + each).logsumexp(1)
             likely = (each[:, 0] + (guidance - 1) * (each[:, 0] - mixed)).softmax(-1)
             codes.append(torch.multinomial(likely, 1, generator=generator))
             posterior = posterior + each.gather(2, codes[-1][:, None].expand(n, m, 1))[..., 0]
-            fed = self.network.prepare_embeddings_for_image_generation(codes[-1].repeat_interleave(m, 0))
+            (told,) = beside(self.network, codes[-1].repeat_interleave(m, 0))
+            fed = self.network.prepare_embeddings_for_image_generation(told)
             mask = F.pad(mask, (0, 1), value=1)
         return torch.cat(codes, 1)
 
     @torch.no_grad()
     def draw(self, captions: Sequence[str], generator: torch.Generator, guidance: float = 1.0) -> np.ndarray:
         """What is written, decoded: n×s×s×3 in [0, 1]."""
-        written = self.write(captions, generator, guidance)
-        pixels = self.network.model.vqmodel.decode(written).float()  # n×3×s×s in [−1, 1]
+        (written,) = beside(self.network, self.write(captions, generator, guidance))
+        pixels = self.network.model.vqmodel.decode(written).float().cpu()  # n×3×s×s in [−1, 1]
         return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
 

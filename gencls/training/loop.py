@@ -18,6 +18,8 @@ from gencls.errors import GenclsError
 from gencls.models.numbers import training_dtype
 
 _CHECKPOINT_SECONDS = 60
+#: The decay of the average over the weights of each step.
+AVERAGING = 0.999
 
 #: Where the numbers of a training are drawn, whatever it runs on.
 CPU = torch.device("cpu")
@@ -35,6 +37,7 @@ class Run:
     recipe : what the run was given; a checkpoint of another is refused
     snapshots : what to call after how many steps, with the seconds spent; the weights are then as they are, not averaged
     device : where the model is while it learns; for snapshots and at the end it is on the processor
+    watch : called after every step with the number of steps and the seconds spent; the model stays where it is
     """
 
     steps: int
@@ -45,6 +48,7 @@ class Run:
     recipe: str = ""
     snapshots: Mapping[int, Callable[[float], object]] = field(default_factory=dict)
     device: torch.device = CPU
+    watch: Callable[[int, float], object] | None = None
 
     def generator(self, step: int) -> torch.Generator:
         """Rules all that is random in one step, so that a run that is taken up again ends in the same weights."""
@@ -87,7 +91,6 @@ def fit(
     *,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
-    averaging: float = 0.999,
 ) -> float:
     """Train `model` in place; its weights at the end are their exponential moving average.
 
@@ -116,7 +119,7 @@ def fit(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(averaging, 1 - 5 / max(steps, 10)))
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGING, 1 - 5 / max(steps, 10)))
     )
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
     first, spent = 0, 0.0
@@ -163,6 +166,8 @@ def fit(
             schedule.step()
             average.update_parameters(model)
             bar.update()
+            if run.watch:
+                run.watch(step + 1, seconds())
             if step + 1 in run.snapshots:
                 model.to(CPU)
                 run.snapshots[step + 1](seconds())

@@ -227,8 +227,9 @@ def _learnt(
     checkpoint: Path,
     looks: Mapping[int, Look],
     device: torch.device,
+    watch: Callable[[int, float], object] | None = None,
 ) -> tuple[Any, float]:
-    """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it."""
+    """What was trained, and the seconds that it took; after so many steps each of `looks` is shown it. `watch` as in `Run`."""
     from gencls.training.autoregressive import janus, train_autoregressive
     from gencls.training.classifiers import resnet, train_on_labels, vit
     from gencls.training.clip import clip, train_clip
@@ -240,7 +241,7 @@ def _learnt(
     size: dict[str, Any] = {"width": plan.width, "patch_size": plan.patch, "side": plan.side}
     saved: Any
     along = {step: lambda seconds, step=step, look=look: look(saved, step, seconds) for step, look in looks.items()}
-    run = Run(plan.steps, plan.batch, plan.seed, checkpoint, model, json.dumps(asdict(plan)), along, device)
+    run = Run(plan.steps, plan.batch, plan.seed, checkpoint, model, json.dumps(asdict(plan)), along, device, watch)
     if plan.kind in ("pixel", "driver"):
         trunk, text = plan.depth
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
@@ -325,21 +326,14 @@ def _affordable(model: str, plan: Recipe, minutes: float, photos: Photos | Photo
     class Enough(Exception):
         pass
 
-    def look(_: Any, step: int, seconds: float) -> None:
-        times.append((step, seconds))
-        if seconds - times[0][1] > PROBE_SECONDS:
-            raise Enough
+    def watch(step: int, seconds: float) -> None:
+        if step >= 3:
+            times.append((step, seconds))
+            if seconds - times[0][1] > PROBE_SECONDS:
+                raise Enough
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
-        long = replace(plan, steps=10_000)
-        _learnt(
-            f"{model} (probe)",
-            long,
-            photos,
-            Path(folder) / "checkpoint",
-            dict.fromkeys(range(3, long.steps), look),
-            device,
-        )
+        _learnt(f"{model} (probe)", replace(plan, steps=10_000), photos, Path(folder) / "checkpoint", {}, device, watch)
     (first, start), (last, end) = times[0], times[-1]
     return replace(plan, steps=max(1, int(60 * minutes * (last - first) / (end - start))), minutes=minutes)
 

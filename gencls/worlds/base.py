@@ -118,6 +118,8 @@ class World:
 
         if check < 0:
             raise GenclsError(f"check is {check}; it is how many stimuli are scored afresh, 0 for none")
+        if _kind(model) not in ("diffusion", "autoregressive"):
+            dtype = "float32"  # a classifier computes in nothing else
         plan = plan or self.plan(stimuli.name)
         title = _title(model, dtype)
         digest = zoo.digest(model)

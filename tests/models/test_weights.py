@@ -28,9 +28,25 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_they_open_from_a_mirror_as_they_would_from_the_package(elsewhere: Path) -> None:
-    assert zoo.folder_of("natural/elsewhere") is None
-    assert weights.fetch("natural/elsewhere") == elsewhere
+    assert zoo.folder_of("natural/elsewhere") == weights.fetch("natural/elsewhere") == elsewhere
+    assert zoo.facts("natural/elsewhere") == zoo.facts("shapes/control-shape")  # its temperature, among others
+    assert zoo.digest("natural/elsewhere") == zoo.digest("shapes/control-shape")
     assert zoo.open_model("natural/elsewhere").classes == zoo.open_model("shapes/control-shape").classes
+
+
+def test_a_half_downloaded_folder_is_no_model_and_is_completed(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache" / weights.files_place("natural/elsewhere")
+    cache.mkdir(parents=True)
+    shutil.copy(elsewhere / "config.json", cache)
+    here = tmp_path / "empty"
+    here.mkdir()
+    monkeypatch.setenv("GENCLS_MIRROR", str(here))
+    assert not zoo.is_here("natural/elsewhere") and zoo.digest("natural/elsewhere") == ""
+    for file in elsewhere.iterdir():
+        shutil.copy(file, cache)
+    assert zoo.folder_of("natural/elsewhere") == cache
 
 
 def test_a_file_that_was_changed_is_refused(elsewhere: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of training, on the processor and on a card that there is none of: run by test_card.py in a process of its own.
+"""Every kind of training, and a classifier of noised images, on the processor and on a card that there is none of: run by test_card.py in a process of its own.
 
 The card is a device of PyTorch's own making (`privateuse1`) whose tensors are computed on the processor. What a real one refuses it
 refuses: an operation on a tensor of its own and one of the processor's.
@@ -18,9 +18,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
+from gencls.models.noised import NoisedClassifier
+from gencls.models.pixel import cosine_schedule
 from gencls.stimuli import tiny_imagenet
 from gencls.training import loop, recipes
 from gencls.training.data import Photographs
+from gencls.training.drivers import classifier
 from gencls.training.recipes import RECIPES, Recipe
 
 ATEN, CPU, CARD = torch.ops.aten, torch.device("cpu"), "card"
@@ -123,6 +126,14 @@ def trained(name: str, plan: Recipe, device: str, checkpoint: Path) -> dict[str,
     return found
 
 
+def asked(device: str) -> Tensor:
+    """What a classifier of noised images answers, its network on a device."""
+    model = NoisedClassifier(classifier(0, 64, depth=1).to(device), "some", cosine_schedule().alphas_cumprod)
+    x0 = model.encode(list(Few().images[:2].numpy()))
+    given = (torch.full((2,), 0.5), torch.arange(2).expand(2, -1), model.asked(model.classes[:2]))
+    return model.errors(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), *given)
+
+
 def main() -> None:
     _setup_privateuseone_for_python_backend(CARD, Driver())
     # A tensor of a subclass cannot take the place of a plain one; a new parameter can.
@@ -141,6 +152,9 @@ def main() -> None:
         off = torch.cat([(there[key] - here[key]).flatten().float() for key in here]).square().mean().sqrt().item()
         assert off < RATE / 20, f"{name}: weights off by {off:.1e}, in the mean square"
         print(f"{name} {off:.1e}")
+    here = asked("cpu")
+    with Machine():
+        assert torch.allclose(asked(CARD), here, atol=1e-5)
 
 
 if __name__ == "__main__":
