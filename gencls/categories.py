@@ -37,6 +37,11 @@ def article(noun: str) -> str:
     return "an" if noun and (vowel or _SILENT_H.match(noun)) else "a"
 
 
+def wording(template: str) -> str:
+    """How a sentence of ours names a prompt: “A bad photo of a …”, or the bare name."""
+    return "the bare name" if template == "{}" else f"“{template.format('…')}”"
+
+
 def prompts(categories: Sequence[str] = CATEGORIES, template: str = PROMPT, *, articles: bool = False) -> list[str]:
     """One prompt a category: `template` with the category in place of `{}`.
 

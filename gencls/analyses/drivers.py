@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gencls import categories as cats
 from gencls import figures, trials
 from gencls.errors import GenclsError
 from gencls.likelihood import records
@@ -378,14 +379,14 @@ def between_prompts(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, d
 def otherwise(found: Mapping[str, Mapping[str, Estimate]]) -> str:
     """Which wordings change a measure, as far as the intervals of `between_prompts` tell, in a sentence."""
     said = [
-        f"“{template.format('…')}” {'raises' if e.low > 0 else 'lowers'} {name} by {abs(e.value):.2f} [{min(abs(e.low), abs(e.high)):.2f}, {max(abs(e.low), abs(e.high)):.2f}]"
+        f"{cats.wording(template)} {'raises' if e.low > 0 else 'lowers'} {name} by {abs(e.value):.2f} [{min(abs(e.low), abs(e.high)):.2f}, {max(abs(e.low), abs(e.high)):.2f}]"
         for template, measures in found.items()
         for name, e in measures.items()
         if e.low > 0 or e.high < 0
     ]
     if not said:
         return "Nothing that the intervals of the differences would tell apart."
-    return f"The rows do not all agree. Against “{TEMPLATES[0].format('…')}”, on the same stimuli: {'; '.join(said)}."
+    return f"The rows do not all agree. Against {cats.wording(TEMPLATES[0])}, on the same stimuli: {'; '.join(said)}."
 
 
 # -- the naive method -------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def reworded(worded: pd.DataFrame) -> str:
         for row in others:
             if first["high"] < 0 < row["low"] or row["high"] < 0 < first["low"]:
                 ends = " against ".join(f"{r['value']:+.1f} [{r['low']:.1f}, {r['high']:.1f}]" for r in (row, first))
-                said.append(f"{kind}, {reading} reading: {ends} under “{row['prompt'].format('…')}”")
+                said.append(f"{kind}, {reading} reading: {ends} under {cats.wording(row['prompt'])}")
     if not said:
         return "No gain is for sure above 0 under one wording and below under another."
     return f"Not all gains are alike; these change sides: {'; '.join(said)}."

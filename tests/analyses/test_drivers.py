@@ -307,4 +307,6 @@ def test_a_wording_that_changes_an_answer_is_named_with_its_difference(shelf: Ca
     assert same.value == 0 and less.value == pytest.approx(-0.5) and less.high < 0
     assert drivers.otherwise({drivers.TEMPLATES[1]: found[drivers.TEMPLATES[1]]}).startswith("Nothing")
     assert drivers.otherwise(found).count(";") == 0 and "lowers shape bias by 0.50 [" in drivers.otherwise(found)
+    bare = drivers.otherwise({"{}": found[drivers.TEMPLATES[2]]})
+    assert "the bare name lowers shape bias" in bare and "Against “A bad photo of a …”" in bare
     assert drivers.between_prompts("nobody/else") == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image
@@ -65,3 +66,18 @@ def test_own_pictures_are_asked_about_their_own_readings(tmp_path: Path) -> None
     assert odds[illusions.OWN, "both"] == pytest.approx(odds[illusions.OWN, "first"] + odds[illusions.OWN, "second"])
     with pytest.raises(GenclsError, match="two readings"):
         illusions.look(gencls.world("full"), pictures=[str(tmp_path)], readings=["star"], controls=["fish", "tree"])
+
+
+def test_a_gain_that_changes_sides_under_another_wording_is_named() -> None:
+    rows = [
+        ("vase", "first", "a {}", 2.0, 1.0, 3.0),
+        ("vase", "first", "{}", -2.0, -3.0, -1.0),
+        ("vase", "first", "the {}", -2.0, -5.0, 1.0),
+    ]
+    worded = pd.DataFrame(rows, columns=["kind", "reading", "prompt", "value", "low", "high"])
+    said = illusions.reworded(worded)
+    assert (
+        "vase, first reading: -2.0 [-3.0, -1.0] against +2.0 [1.0, 3.0] under the bare name." in said
+        and "the …" not in said
+    )
+    assert illusions.reworded(worded[worded["prompt"] != "{}"]).startswith("No gain")
