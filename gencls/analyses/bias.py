@@ -238,7 +238,7 @@ def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estima
         value = metrics.shape_bias(seen.trials(model, by), None, None)
         families.setdefault(model.partition("@")[0], {})[model] = float(value)
     return {
-        family: _range_over("training seeds", list(seeds.values()), seen.origin(*seeds))
+        family: range_over("training seeds", list(seeds.values()), seen.origin(*seeds))
         for family, seeds in families.items()
     }
 
@@ -254,7 +254,8 @@ def between_families(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, 
     }
 
 
-def _range_over(what: str, values: Sequence[float], origin: str) -> Estimate:
+def range_over(what: str, values: Sequence[float], origin: str = "computed") -> Estimate:
+    """The mean of `values`, one each of `what` (training seeds, noise draws); `low` and `high` are the lowest and highest, `n` their number."""
     mean = float(np.mean(values))
     name, method = f"mean over {what}", f"range over {what}"
     return Estimate(mean, min(values), max(values), len(values), name, method, origin=origin)
@@ -273,7 +274,7 @@ def over_noise(seen: Seen, seed: int = 0, by: str | Weighting = "exp(-7t)") -> d
         draws = [seen.scored[model], *(seen.world.scores(seen.stimuli, model, seed=other) for other in others)]
         tables = [seen.world.trials(seen.stimuli, model, scored, by) for scored in draws]
         values = [float(metrics.shape_bias(table, None, None)) for table in tables]
-        found[model] = _range_over("noise draws", values, joint(scored.origin for scored in draws))
+        found[model] = range_over("noise draws", values, joint(scored.origin for scored in draws))
     return found
 
 

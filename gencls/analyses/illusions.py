@@ -219,12 +219,8 @@ def probability(seen: Seen, model: str) -> dict[tuple[str, str], Estimate]:
 def over_seeds(seen: Seen, model: str, by: str | Weighting = "exp(-7t)") -> dict[tuple, Estimate]:
     """(kind, reading) → mean gain over a model's training seeds; `low`, `high` the lowest and highest of them, `n` their number."""
     each = [differences(s.scores, by) for m, s in seen.scored.items() if m.partition("@")[0] == model]
-    found, origin = {}, seen.origin(*seeds(seen, model))
-    for key in each[0]:
-        values = [float(e[key]) for e in each]
-        mean = float(np.mean(values))
-        found[key] = Estimate(mean, min(values), max(values), len(values), "mean over training seeds", origin=origin)
-    return found
+    origin = seen.origin(*seeds(seen, model))
+    return {key: bias.range_over("training seeds", [float(e[key]) for e in each], origin) for key in each[0]}
 
 
 def seeds(seen: Seen, model: str) -> list[str]:

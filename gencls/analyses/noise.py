@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gencls import metrics, trials
+from gencls.analyses.bias import range_over
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate, seeded
 from gencls.worlds import Shapes, World, seeds_of
@@ -158,10 +159,7 @@ def over_seeds(found: Mapping[tuple[str, str, float], Estimate], share: float) -
     for (observer, measure, at), e in found.items():
         if at == share:
             groups.setdefault((observer.partition("@")[0], measure), []).append(e.value)
-    return {
-        key: Estimate(sum(v) / len(v), min(v), max(v), len(v), key[1], "range over training seeds")
-        for key, v in groups.items()
-    }
+    return {key: range_over("training seeds", values) for key, values in groups.items()}
 
 
 def said(found: Mapping[tuple[str, str, float], Estimate]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def check(world: World, model: str, n: int) -> int:
 
     0 where the weights are not here. GenclsError where the record is not of these weights.
     """
-    from gencls.likelihood.scoring import TOLERANCE
+    from gencls.likelihood.scoring import TOLERANCE, differ
     from gencls.models import zoo
 
     if n < 1 or not zoo.is_here(model):
@@ -37,9 +37,7 @@ def check(world: World, model: str, n: int) -> int:
 
     old, shown = drivers.on_record(model, "octaves"), drivers.stimuli(world)
     rows = spread(len(shown), n)
-    fresh = octaves(model, shown[rows], BAND_PLAN)["error"].values
-    kept = old["error"].isel(stimulus=rows).values
-    apart = float((np.abs(fresh - kept) / (np.abs(kept) + 1e-3 * np.abs(kept).max())).max())
+    apart = differ(octaves(model, shown[rows], BAND_PLAN), old.isel(stimulus=rows))
     if not apart < TOLERANCE:
         raise GenclsError(
             f"{model}: {len(rows)} stimuli split into octaves afresh differ from the record by up to {apart:.1e} relative; "
@@ -56,8 +54,7 @@ def by_level(model: str, what: str = "shape bias") -> pd.DataFrame:
     each = drivers.seeds(model, "octaves")
     rows = []
     for band in ["all", *each[0]["band"].values.tolist()]:
-        cut = [s.sum("band") if band == "all" else s.sel(band=band, drop=True) for s in each]
-        cut = [c.assign_coords(s.coords).drop_vars("band", errors="ignore") for c, s in zip(cut, each, strict=True)]
+        cut = [_one_band(scores, str(band)) for scores in each]
         for i, (t, log_snr) in enumerate(zip(cut[0]["t"].values, cut[0]["log_snr"].values, strict=True)):
             found = drivers.MEASURES[what]([c.isel(t=[i]) for c in cut], "uniform")
             rows.append(figures.points({str(band): found}, t=float(t), log_snr=float(log_snr)))

@@ -15,8 +15,8 @@ from gencls.metrics.agreement import ONLY_A, ONLY_B, joint, kappa_difference, si
 from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Clusters, Statistic, p_value
 from gencls.metrics.consistency import difference
 from gencls.metrics.estimates import Estimate
-from gencls.metrics.shape import SHAPE, TEXTURE, decisions
-from gencls.metrics.tables import checked, keys, matched, offered, rows
+from gencls.metrics.shape import SHAPE, TEXTURE, conflicts, decisions
+from gencls.metrics.tables import keys, matched
 
 
 def compare_accuracy(
@@ -88,15 +88,7 @@ def shape_bias_contrast(
 
     All of them saw the same cue-conflict stimuli, which are resampled for all together. NaN where one has no shape and no texture decision.
     """
-    tables = []
-    for trials in observers:
-        offered(checked(trials, "texture"))
-        single = (trials["texture"] == "").to_numpy()
-        if single.any():
-            raise GenclsError(
-                f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials"
-            )
-        tables.append(trials[(trials["texture"] != trials["category"]).to_numpy()])
+    tables = [conflicts(trials)[1] for trials in observers]
     _, clusters = matched(*tables)
     by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in tables)]
     first = pd.Index(keys(tables[0], by))

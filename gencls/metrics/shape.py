@@ -60,11 +60,7 @@ def shape_bias(
     if by is not None:
         whole = offered(trials, categories)
         return each(trials, by, lambda group: shape_bias(group, None, bootstrap, whole, clustered=clustered))
-    words = offered(checked(trials, "texture"), categories) or ()
-    single = (trials["texture"] == "").to_numpy()
-    if single.any():
-        raise GenclsError(f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials")
-    conflict = trials[(trials["texture"] != trials["category"]).to_numpy()]
+    words, conflict = conflicts(trials, categories)
     labels = decisions(conflict)
     counts = np.bincount(labels, minlength=4)
     guessable = len(words) - 2
@@ -99,6 +95,15 @@ def shape_bias(
             n=int(counts[:2].sum()),
         ),
     )
+
+
+def conflicts(trials: pd.DataFrame, categories: Sequence[str] | None = None) -> tuple[tuple[str, ...], pd.DataFrame]:
+    """The categories that were offered, and the trials whose cues differ; GenclsError where one has no texture category."""
+    words = offered(checked(trials, "texture"), categories) or ()
+    single = (trials["texture"] == "").to_numpy()
+    if single.any():
+        raise GenclsError(f"shape bias: no texture category in {rows(trials, single)}; it needs cue-conflict trials")
+    return tuple(words), trials[(trials["texture"] != trials["category"]).to_numpy()]
 
 
 def decisions(trials: pd.DataFrame) -> np.ndarray:
