@@ -284,8 +284,8 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
     )
 
 
-def _listed(rows: pd.DataFrame, others: int = 4) -> str:
-    """Who a claim is about, people and generative models, and beside them the highest of the others, in the table's order."""
+def _listed(rows: pd.DataFrame, most: int = 6, others: int = 4) -> str:
+    """Rows in words, in the table's order; where there are more than `most`, people, generative models and the highest of the others."""
     kinds = {entry.id: entry.kind for entry in zoo.ENTRIES}
     about = np.array(
         [
@@ -294,7 +294,9 @@ def _listed(rows: pd.DataFrame, others: int = 4) -> str:
         ],
         bool,
     )
-    best = rows[~about].sort_values("value", ascending=False, kind="stable").index[:others]
+    best = (
+        rows[~about].sort_values("value", ascending=False, kind="stable").index[: max(others, most - int(about.sum()))]
+    )
     said = []
     for row in rows[about | rows.index.isin(best)].to_dict("records"):
         ends = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
