@@ -244,7 +244,7 @@ def over_seeds(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estima
 
 
 def between_families(seen: Seen, by: str | Weighting = "exp(-7t)") -> dict[str, Estimate]:
-    """ "A − B" → the difference of two models' shape biases, for each two of which several training seeds are here; over seeds and stimuli."""
+    """The difference of two models' shape biases over training seeds and stimuli, by `A − B`, for each two of which several seeds are here."""
     families: dict[str, list[pd.DataFrame]] = {}
     for model in seen.scored:
         families.setdefault(model.partition("@")[0], []).append(seen.trials(model, by))

@@ -368,8 +368,8 @@ def between_prompts(model: str, by: str | Weighting = "exp(-7t)") -> dict[str, d
         return {}
     return {
         template: {
-            name: seeded.paired(*([part] for part in (*of(scores, by), *of(each[TEMPLATES[0]], by))))
-            for name, of in _HITS.items()
+            name: seeded.paired(*([part] for part in (*hits(scores, by), *hits(each[TEMPLATES[0]], by))))
+            for name, hits in _HITS.items()
         }
         for template, scores in each.items()
         if template != TEMPLATES[0]
