@@ -243,7 +243,7 @@ def _execute(
             nbformat.write(done, str(stage / final.name))
             final.with_suffix(".failed.ipynb").unlink(missing_ok=True)
             for name in _metadata(final).get("files", []):  # an earlier run's figures are not this one's
-                (folder / name).unlink(missing_ok=True)
+                (folder / Path(name).name).unlink(missing_ok=True)  # in this folder, whatever a notebook says
             for name in [*files, final.name]:
                 (stage / name).replace(folder / name)
     except OSError as error:

@@ -36,6 +36,7 @@ KEPT = {
     "book": "finished chapters and every score are kept, and the same command goes on from there",
     "run": "every score that was computed is kept, and the same command goes on from there",
     "data": "what has arrived is kept, and the same command goes on from there",
+    "stimuli": "sets that are whole stay",
 }
 
 

@@ -305,3 +305,16 @@ def test_a_killed_classify_goes_on_where_it_was(tmp_path: Path) -> None:
     assert marked.sum() == 1
     np.testing.assert_allclose(scores[0][~marked], scores[1][~marked], rtol=1e-5)
     assert not list(tmp_path.glob("cache/unfinished/*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_what_is_told_to_end_leaves_nothing_half(tmp_path: Path) -> None:
+    given = [sys.executable, "-m", "gencls.cli", "stimuli", "--save", str(tmp_path)]
+    child = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 100
+    while not list(tmp_path.glob("*/.saving-*")):
+        assert time.monotonic() < until and child.poll() is None
+        time.sleep(0.01)
+    child.terminate()
+    assert child.communicate()[1].splitlines()[-1] == "gencls: stopped: sets that are whole stay"
+    assert child.returncode == 130 and not list(tmp_path.glob("*/.*"))
