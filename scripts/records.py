@@ -12,6 +12,7 @@ import time
 
 import gencls
 from gencls.categories import PROMPT
+from gencls.likelihood import records
 from gencls.likelihood.scoring import score
 from gencls.models.weights import places
 from gencls.models.zoo import open_folder, weights_digest
@@ -38,7 +39,7 @@ def make(world: World, model: str, more: bool, prompts: bool, sets: list[str]) -
         opened = open_folder(folder, model, dtype)
         start = time.monotonic()
         record = RECORDS / world.name / name / record_name(model, seed, dtype, prompt)
-        score(
+        scores = score(
             opened,
             world.stimuli(name),
             plan=world.plan(name),
@@ -47,6 +48,8 @@ def make(world: World, model: str, more: bool, prompts: bool, sets: list[str]) -
             record=record,
             model_digest=digest,
         )
+        if world.name == "natural":
+            records.write(records.by_rows(scores), record)
         print(f"{model} on {name} ({prompt}): {time.monotonic() - start:.1f} s", flush=True)
 
 

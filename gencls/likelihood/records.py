@@ -136,10 +136,26 @@ def matching(
     return [rows.get((name, digest)) for name, digest in zip(names, digests, strict=True)]
 
 
+def by_rows(scores: xr.Dataset) -> xr.Dataset:
+    """The log-likelihoods of an autoregressive model summed over each row of its tokens, for a record as small as that; other scores as they are."""
+    if "log_likelihood" not in scores or "column" not in scores.coords:
+        return scores
+    rows = scores["log_likelihood"].astype("float64").groupby("row").sum()  # stimulus × class × row
+    kept = scores.drop_dims("token").assign(log_likelihood=rows.astype("float32").swap_dims(row="token"))
+    return kept.assign_attrs(tokens="summed over each row")
+
+
+def alike(first: xr.Dataset, second: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Two that hang on the same, with as many tokens: where one keeps the rows' sums, both do."""
+    if first.sizes.get("token") == second.sizes.get("token"):
+        return first, second
+    return by_rows(first), by_rows(second)
+
+
 def join(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
     """Scores of some stimuli, then those of others that hang on the same; what else a record says is the first's."""
     return xr.concat(
-        [first, second],
+        alike(first, second),
         "stimulus",
         data_vars="minimal",
         coords="minimal",

@@ -357,6 +357,7 @@ class _Discriminative:
 
 def differ(fresh: xr.Dataset, old: xr.Dataset) -> float:
     """The largest relative difference between fresh scores and those on record (same stimuli)."""
+    fresh, old = records.alike(fresh, old)
     name = next(name for name in ("error", "log_likelihood", "log_probability") if name in fresh)
     a, b = fresh[name].values.astype(float), old[name].values.astype(float)
     scale = np.nanmax(np.abs(b)) * 1e-3

@@ -35,8 +35,6 @@ from gencls.training.data import Photographs, Photos
 from gencls.training.loop import Run, beside, compiled, fit
 from gencls.training.pixel import SHAPE_TEXTS, tokenizer
 
-#: Rows and columns of tokens.
-GRID = 8
 CODES = 512
 #: Of the VQ encoder; its group norms have 32 groups, and one channel a group would take the mean colour of an image away.
 _CHANNELS = 64
@@ -44,7 +42,7 @@ _CHANNELS = 64
 _TEMPLATE = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endfor %}"
 #: Share of a batch that Janus's own decoder, which is slow, learns to draw.
 _DRAWN = 1 / 8
-#: Channels of the quick decoder that the tokens are learned with.
+#: Channels of the quick decoder that 8×8 tokens are learned with; that of more tokens has fewer, for as many products a token.
 _QUICK = 256
 #: Temperature of the soft choice of codes whose entropy keeps all codes in use.
 _SOFTNESS = 0.05
@@ -60,6 +58,11 @@ class Janus:
 
     network: JanusForConditionalGeneration
     processor: JanusProcessor
+
+    @property
+    def grid(self) -> int:
+        """Rows, and columns, of tokens."""
+        return int(self.network.model.vqmodel.quantize.quant_state_dims[0])
 
     def save_pretrained(self, folder: Path, **options: Any) -> None:
         """An ordinary transformers folder, its weights in half precision."""
@@ -86,7 +89,7 @@ class Janus:
         words, mask = beside(self.network, *(part[reading] for part in self.prompts(captions, _LONGEST)))
         fed, cache, codes = self.network.get_input_embeddings()(words), None, []
         posterior = torch.zeros(n, m)  # log p(tokens so far | caption)
-        for _ in range(GRID**2):
+        for _ in range(self.grid**2):
             out = decoder(inputs_embeds=fed, attention_mask=mask, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             each = self.network.model.generation_head(out.last_hidden_state[:, -1]).float().log_softmax(-1).cpu()
@@ -120,24 +123,24 @@ def _words(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def janus(seed: int, *, width: int, depth: int, side: int, texts: Iterable[str] = SHAPE_TEXTS) -> Janus:
-    """The untrained network for images of `side` pixels, its weights a function of the seed.
+def janus(seed: int, *, width: int, depth: int, side: int, grid: int = 8, texts: Iterable[str] = SHAPE_TEXTS) -> Janus:
+    """The untrained network for images of `side` pixels and `grid` rows and columns of tokens, its weights a function of the seed.
 
     `texts` as in `gencls.training.pixel.tokenizer`. A prompt is `[start] a photo of a star [begin]`. The tower that would read images is
     never run and as small as the class permits.
     """
     torch.manual_seed(seed)
     words = _words(texts)
-    levels = int(math.log2(side // GRID)) + 1
+    levels = int(math.log2(side // grid)) + 1
     config = JanusConfig(
         text_config=LlamaConfig(
             vocab_size=len(words), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=depth,
-            num_attention_heads=width // 64, max_position_embeddings=GRID**2 + 32, pad_token_id=words.pad_token_id,
+            num_attention_heads=width // 64, max_position_embeddings=grid**2 + 32, pad_token_id=words.pad_token_id,
             bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
         ),
         vision_config=JanusVisionConfig(
             hidden_size=1, num_hidden_layers=0, num_attention_heads=1, mlp_ratio=1.0, image_size=side,
-            patch_size=side // GRID, projection_dim=1, depth=1, num_image_tokens=GRID**2,
+            patch_size=side // grid, projection_dim=1, depth=1, num_image_tokens=grid**2,
         ),
         vq_config=JanusVQVAEConfig(
             base_channels=_CHANNELS, channel_multiplier=[1] * levels, num_res_blocks=0, latent_channels=_CHANNELS,
@@ -154,14 +157,14 @@ def janus(seed: int, *, width: int, depth: int, side: int, texts: Iterable[str] 
     nn.init.normal_(network.model.vqmodel.quantize.embedding.weight, std=0.1)
     half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     pictures = JanusImageProcessorPil(size={"height": side, "width": side}, **half)
-    return Janus(network, JanusProcessor(pictures, words, chat_template=_TEMPLATE, num_image_tokens=GRID**2))
+    return Janus(network, JanusProcessor(pictures, words, chat_template=_TEMPLATE, num_image_tokens=grid**2))
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
 def quantized(vq: Any, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """n×3×s×s in [−1, 1] → latents z of length 1, n×d×8×8; their cosines with every code, n×8×8×K; the nearest codes, n×8×8."""
+    """n×3×s×s in [−1, 1] → latents z of length 1, n×d×8×8; their cosines with every code, n×rows×columns×K; the nearest codes, n×rows×columns."""
     z = F.normalize(vq.quant_conv(vq.encoder(pixels)).float(), dim=1)
     cosines = torch.einsum("nchw,kc->nhwk", z, F.normalize(vq.quantize.embedding.weight, dim=-1))
     return z, cosines, cosines.argmax(-1)
@@ -192,12 +195,13 @@ def _token_loss(vq: Any, quick: nn.Module, pixels: Tensor) -> Tensor:
 def train_tokens(vq: Any, photos: Photos | Photographs, run: Run) -> float:
     """Train the VQ autoencoder, then round it to half precision, in which it is saved; returns seconds."""
     torch.manual_seed(run.seed)
-    patch = photos.images.shape[1] // GRID
-    layers: list[nn.Module] = [nn.Conv2d(vq.config.embed_dim, _QUICK, 3, padding=1)]
+    grid = int(vq.quantize.quant_state_dims[0])
+    patch, channels = photos.images.shape[1] // grid, _QUICK * 8 // grid
+    layers: list[nn.Module] = [nn.Conv2d(vq.config.embed_dim, channels, 3, padding=1)]
     for _ in range(3):
-        layers += [nn.GroupNorm(32, _QUICK), nn.SiLU(), nn.Conv2d(_QUICK, _QUICK, 3, padding=1)]
+        layers += [nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1)]
     quick = nn.Sequential(
-        *layers, nn.GroupNorm(32, _QUICK), nn.SiLU(), nn.Conv2d(_QUICK, 3 * patch**2, 1), nn.PixelShuffle(patch)
+        *layers, nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, 3 * patch**2, 1), nn.PixelShuffle(patch)
     )
     model: Any = nn.ModuleDict({"vq": vq, "quick": quick})
     model.to(memory_format=torch.channels_last)
@@ -279,9 +283,8 @@ def train_transformer(janus: Janus, photos: Photos | Photographs, run: Run, fast
     names = ("language_model", "generation_embeddings", "generation_aligner", "generation_head")
     model = nn.ModuleDict({name: getattr(parts, name) for name in names})
     attention = decoder.config._attn_implementation
-    decoder.config._attn_implementation = (
-        "eager"  # plain products, which compile to something faster than fused kernels on few tokens
-    )
+    if table.shape[2] < 100:
+        decoder.config._attn_implementation = "eager"  # plain products are faster than fused kernels on few tokens
 
     def loss(step: int) -> Tensor:
         generator = run.generator(step)

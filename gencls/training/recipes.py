@@ -48,7 +48,7 @@ class Recipe:
     noise: tuple[float, float] | None = None  # range of γ, for a ResNet
     noised: float = 1.0  # share of its images that the noise is for
     photos: int = POOL
-    patch: int = 8  # pixels a side of a transformer's patches
+    patch: int = 8  # pixels a side of a transformer's patches, or of what an image token stands for
     pixels: int = tiny_imagenet.SIDE  # a side of the photographs, where they are reduced
     depth: tuple[int, ...] = (1, 3)  # blocks without and with the text; a ResNet's blocks in each stage
     schedule: str = "cosine"  # of a driver: see `gencls.training.pixel.scheduler`
@@ -135,7 +135,7 @@ RECIPES: dict[str, Recipe] = {
     **{f"drivers/cosine-x0-{cue}": replace(_DRIVER, world=world) for cue, world in _UNRELIABLE.items()},
     **{f"drivers/resnet-{cue}": replace(_SMALL, world=world) for cue, world in _UNRELIABLE.items()},
     **{f"drivers/resnet-below-{below}": replace(_SMALL, world=ShapesWorld(low_pass=below)) for below in LOW_PASSES},
-    "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), first=600),
+    "shapes/ar": Recipe("autoregressive", 1500, 64, width=128, depth=(4,), patch=4, first=600),
     "natural/pixel": _PHOTOGRAPHS,
     "natural/latent": Recipe("latent", 10_000, 64, world=TinyImageNet(), width=96, first=4000, most=6.0),
     "natural/resnet": _CLASSIFIER,
@@ -152,7 +152,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/latent-denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=10_000, rate=1e-3, of="natural/latent"
     ),
-    "natural/ar": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
+    "natural/ar": Recipe("autoregressive", 3000, 32, world=TinyImageNet(), width=192, depth=(6,), patch=4, first=2000),
     "sweep/clean": replace(_SWEEP, noise=None),
     **{f"sweep/gamma-{low:g}": replace(_SWEEP, noise=(low, 1.0)) for low in (0.9, 0.75, 0.5, 0.25, 0.0)},
     **{f"sweep/share-{share:g}": replace(_SWEEP, noised=share) for share in (0.25, 0.5, 0.75)},
@@ -259,7 +259,8 @@ def _learnt(
         seconds = train_clip(saved, photos, run, rate=plan.rate, fast=plan.natural)
     elif plan.kind == "autoregressive":
         texts = PHOTO_TEXTS if plan.natural else SHAPE_TEXTS
-        saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, texts=texts)
+        grid = plan.side // plan.patch
+        saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, grid=grid, texts=texts)
         seconds = train_autoregressive(saved, photos, run, first=plan.first)
     elif plan.kind == "noised-classifier" and plan.of:
         codes = _codes(plan.of, photos)

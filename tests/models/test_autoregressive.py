@@ -327,6 +327,14 @@ def _stimuli(n: int = 3) -> StimulusSet:
     return StimulusSet("some", table, lambda i: pictures[i], CLASSES)
 
 
+def test_a_small_record_is_read_and_added_to(tmp_path: Path) -> None:
+    model, stimuli, path = _model("janus"), _stimuli(), tmp_path / "some.zarr.zip"
+    records.write(records.by_rows(score(model, stimuli[:2], progress=False)), path)
+    scores = score(model, stimuli, record=path, progress=False)
+    assert scores["log_likelihood"].shape == (3, len(CLASSES), 4)
+    assert differ(score(model, stimuli, progress=False), scores) < 1e-5
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_record_keeps_every_token_and_its_place(family: str, tmp_path: Path) -> None:
     model, path = _model(family), tmp_path / "some.zarr.zip"
@@ -341,6 +349,10 @@ def test_a_record_keeps_every_token_and_its_place(family: str, tmp_path: Path) -
     with pytest.raises(GenclsError, match="made with prompt"):
         score(model, _stimuli(), record=path, prompt="a sketch of a {}", progress=False)
     totals = scores["log_likelihood"].values.astype(float).sum(-1)
+    small = records.by_rows(scores)
+    assert small["row"].values.tolist() == [0, 1, 2, 3] and records.by_rows(small) is small
+    np.testing.assert_allclose(small["log_likelihood"].sum("token"), totals, rtol=1e-5)
+    assert differ(scores, small) < 1e-5 and differ(scores.isel(stimulus=[0]), small.isel(stimulus=[1])) > 1e-3
     for by in ("exp(-7t)", "uniform", "snr"):  # no t, so that no weighting can matter
         np.testing.assert_allclose(weighted(scores, by), -totals)
         assert answers(scores, by) == [CLASSES[k] for k in totals.argmax(1)]

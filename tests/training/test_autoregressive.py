@@ -21,7 +21,7 @@ from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training import autoregressive, loop, publishing
-from gencls.training.autoregressive import CODES, GRID, Janus, log_likelihoods, quantized, train_tokens
+from gencls.training.autoregressive import CODES, Janus, log_likelihoods, quantized, train_tokens
 from gencls.training.data import Photographs, Photos
 from gencls.training.pixel import PHOTO_TEXTS
 from gencls.training.recipes import RECIPES, train
@@ -82,7 +82,7 @@ def test_a_picture_is_written_token_by_token_by_the_likelihoods_that_are_scored(
         janus.network.model.generation_head.vision_head.bias.mul_(1e5)
     asked = ["a star", "a small photo of a heart"]
     codes = janus.write(asked, torch.Generator().manual_seed(0))
-    assert codes.shape == (2, GRID**2)
+    assert codes.shape == (2, janus.grid**2)
     likely = log_likelihoods(janus.network, *janus.prompts(asked, 14), codes)
     assert likely.exp().mean() > 0.95  # but for ties
     images = janus.draw(asked, torch.Generator().manual_seed(0))
@@ -150,7 +150,7 @@ def test_the_folder_is_small_half_precise_and_draws(folder: Path, opened: Autore
     assert unused < 500
     processor, network = opened.adapter.processor, opened.network
     inputs = processor(text=["a star"], generation_mode="image", return_tensors="pt")
-    given = {"generation_mode": "image", "do_sample": True, "guidance_scale": 2, "max_length": GRID**2 + 8}
+    given = {"generation_mode": "image", "do_sample": True, "guidance_scale": 2, "max_length": 8**2 + 8}
     with torch.no_grad():
         drawn = network.decode_image_tokens(network.generate(**inputs, **given))
     assert drawn.shape == (1, 32, 32, 3)
@@ -209,7 +209,7 @@ def test_natural_ar_answers_with_its_categories(tmp_path: Path, mirror: Path, mo
     photos = TinyImageNet().stimuli(n=2, split="dev")
     scores = score(open_folder(folder, "natural/ar"), photos, plan=Exhaustive(2), progress=False)
     assert tuple(scores["class"].values) == tiny_imagenet.NATURAL
-    assert scores["log_likelihood"].shape == (2, 11, GRID**2)
+    assert scores["log_likelihood"].shape == (2, 11, 16**2)
     assert "Tiny-ImageNet" in (folder / "README.md").read_text()
     words = autoregressive._words(PHOTO_TEXTS)
     longest = max(
