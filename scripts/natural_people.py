@@ -1,10 +1,16 @@
-"""Compute what the natural world's pages say of people, of resolution and of noise: `GENCLS_MIRROR=… python scripts/natural_people.py`, after `scripts/records.py`.
+"""Compute what the natural world's pages say of people, of resolution and of noise: `GENCLS_MIRROR=… python scripts/natural_people.py [TABLE…]`, after `scripts/records.py`.
 
-People's trials are read from the public archives and are not committed; the table of what is computed from them is `photographs.PEOPLE`. `photographs.RESOLUTION` is of a real ImageNet classifier, `coding.CODED` of classifiers behind other models' autoencoders, `drawings.RECOGNISED` of pictures that the models draw,
-`photographs.NOISE` of this world's ResNets, and `photographs.SWEEP` of the small ones whose weights do not ship: it is made again where all of them lie in runs/weights/sweep.
+People's trials are read from the public archives and are not committed; what is computed from them is. Of the tables, `people` and
+`resolution` take about a minute, `coded` and `drawn` (the models' pictures, at two guidances) about 20 together.
 """
 
 from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
 
 import gencls
 from gencls.analyses import coding, drawings, photographs
@@ -21,29 +27,55 @@ def scored(world: World, model: str) -> bool:
         return False
 
 
-if __name__ == "__main__":
-    natural = gencls.world("natural")
-    table = photographs.computed(natural, [m for m in natural.models if scored(natural, m)])
-    photographs.PEOPLE.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(photographs.PEOPLE, index=False, float_format="%.6g", na_rep="nan")
-    print(photographs.PEOPLE, len(table))
-    whole = gencls.world("full").stimuli("cue-conflict")
-    sides = photographs.computed_by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32), whole).drop(
-        columns="origin"
-    )
-    sides.to_csv(photographs.RESOLUTION, index=False, float_format="%.6g")
-    print(photographs.RESOLUTION, len(sides))
-    coded = coding.computed(natural)
-    coded.to_csv(coding.CODED, index=False, float_format="%.6g")
-    print(coding.CODED, len(coded))
-    drawn = drawings.computed(drawings.shown(natural))
-    drawn.to_csv(drawings.RECOGNISED, index=False, float_format="%.6g")
-    print(drawings.RECOGNISED, len(drawn))
-    noised, _ = photographs.noise_at_test(natural)
-    noised.to_csv(photographs.NOISE, index=False, float_format="%.6g")
-    print(photographs.NOISE, len(noised))
+def people(world: World) -> pd.DataFrame:
+    """How the models that have all the sets stand beside people."""
+    return photographs.computed(world, [model for model in world.models if scored(world, model)])
+
+
+def resolution(world: World) -> pd.DataFrame:
+    """A real ImageNet classifier on stimuli of fewer pixels."""
+    stimuli = gencls.world("full").stimuli("cue-conflict")
+    table = photographs.computed_by_resolution("pypi:efficientnet-lite0", (224, 112, 64, 32), stimuli)
+    return table.drop(columns="origin")
+
+
+def drawn(world: World) -> pd.DataFrame:
+    """How often pictures that the models draw are recognised."""
+    return drawings.computed(drawings.shown(world))
+
+
+def noise(world: World) -> pd.DataFrame:
+    """This world's ResNets on noised stimuli."""
+    return photographs.noise_at_test(world)[0]
+
+
+def sweep(world: World) -> pd.DataFrame | None:
+    """The small ResNets of the sweep, where all their weights lie in runs/weights/sweep."""
     small = {model: WEIGHTS_OF_SEEDS / model for model in RECIPES if model.startswith("sweep/")}
-    if all(folder.exists() for folder in small.values()):
-        swept = photographs.computed_sweep(natural, small)
-        swept.to_csv(photographs.SWEEP, index=False, float_format="%.6g")
-        print(photographs.SWEEP, len(swept))
+    return photographs.computed_sweep(world, small) if all(folder.exists() for folder in small.values()) else None
+
+
+TABLES: dict[str, tuple[Path, Callable[[World], pd.DataFrame | None]]] = {
+    "people": (photographs.PEOPLE, people),
+    "resolution": (photographs.RESOLUTION, resolution),
+    "coded": (coding.CODED, coding.computed),
+    "drawn": (drawings.RECOGNISED, drawn),
+    "noise": (photographs.NOISE, noise),
+    "sweep": (photographs.SWEEP, sweep),
+}
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; without one, all")
+    wanted = options.parse_args().tables or list(TABLES)
+    if unknown := sorted({*wanted} - {*TABLES}):
+        options.error(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    natural = gencls.world("natural")
+    for name in wanted:
+        path, compute = TABLES[name]
+        table = compute(natural)
+        if table is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path, index=False, float_format="%.6g", na_rep="nan")
+            print(path, len(table), flush=True)

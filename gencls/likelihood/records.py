@@ -94,29 +94,34 @@ def unfinished(path: Path) -> Path:
 
 
 class Work:
-    """An unfinished record: a folder with one file a stimulus, each written whole or not at all."""
+    """An unfinished record: a folder with one file a stimulus, each written whole or not at all.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    A stimulus is known by its digest and its key in the noise; `made` is the `key` of what else its scores hang on.
+    """
 
-    def have(self, key: str) -> bool:
-        return (self.folder / f"{key}.npy").exists()
+    def __init__(self, folder: Path, made: str) -> None:
+        self.folder, self.made = folder, made
 
-    def put(self, key: str, values: np.ndarray) -> None:
+    def _file(self, digest: str, key: str) -> Path:
+        return self.folder / f"{self.made}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npy"
+
+    def put(self, digest: str, key: str, values: np.ndarray) -> None:
+        file = self._file(digest, key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            new = self.folder / f"{key}.new"
-            with new.open("wb") as file:
-                np.save(file, values, allow_pickle=False)
-            new.replace(self.folder / f"{key}.npy")
+            new = file.with_suffix(".new")
+            with new.open("wb") as opened:
+                np.save(opened, values, allow_pickle=False)
+            new.replace(file)
         except OSError as error:
             raise GenclsError(
                 f"scores could not be written to {self.folder} ({error.strerror or error}); free some space or choose "
                 "another folder, and run again: what was computed is kept"
             ) from error
 
-    def get(self, key: str) -> np.ndarray:
-        return np.load(self.folder / f"{key}.npy", allow_pickle=False)
+    def get(self, digest: str, key: str) -> np.ndarray | None:
+        file = self._file(digest, key)
+        return np.load(file, allow_pickle=False) if file.exists() else None
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

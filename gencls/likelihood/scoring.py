@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,68 +72,73 @@ def score(
     classes = list(stimuli.categories if classes is None else classes)
     if len(set(classes)) < 2 or len(set(classes)) != len(classes):
         raise GenclsError(f"classes {classes}: give at least two, each once")
-    plan = plan or Exhaustive()
-    names = list(stimuli.table["name"])
-    keys = names if keys is None else list(keys)
-    asked = Asked(tuple(classes), prompt, plan, seed)
+    asked = Asked(tuple(classes), prompt, plan or Exhaustive(), seed)
     asking = model.ask(asked) if isinstance(model, Workers) else Loop(model, asked)
-    told = asking.told
-    bound = told.bound | {"model_digest": model_digest}
-    digests = stimuli.stimulus_digests()
-    everything, old = (names, digests), None
-    if record is not None and record.exists():
-        old = records.read(record)
-        for name, value in bound.items():
-            if (other := str(old.attrs.get(name))) != value:
-                raise GenclsError(
-                    f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
-                )
-        rows = records.matching(old, bound, names, digests) if keys == names else [None] * len(names)
-        if None not in rows:
-            return old.isel(stimulus=rows)
-        lacking = [i for i, row in enumerate(rows) if row is None]
-        stimuli = stimuli[lacking]
-        names, keys, digests = ([texts[i] for i in lacking] for texts in (names, keys, digests))
+    bound = asking.told.bound | {"model_digest": model_digest}
+    names, digests = list(stimuli.table["name"]), stimuli.stimulus_digests()
+    keys = names if keys is None else list(keys)
+    old = _recorded(record, bound) if record is not None and record.exists() else None
+    known = old if keys == names else None  # a record knows its stimuli by name and content, not by a key
+    rows = [None] * len(names) if known is None else records.matching(known, bound, names, digests)
+    if known is not None and None not in rows:
+        return known.isel(stimulus=rows)
+    lacking = [i for i, row in enumerate(rows) if row is None]
+    fresh = stimuli[lacking]
     folder = records.unfinished(record) if record is not None else unfinished
-    work = records.Work(folder) if folder is not None else None
+    work = records.Work(folder, records.key(bound)) if folder is not None else None
+    values = _values(
+        asking, fresh, [keys[i] for i in lacking], [digests[i] for i in lacking], work, progress, following
+    )
+    stimulus = {c: fresh.table[c].to_numpy(str) for c in ("category", "condition", "texture")}
+    stimulus |= {"stimulus": fresh.table["name"].to_numpy(str), "digest": np.array([digests[i] for i in lacking], str)}
+    scores = asking.told.dataset(values).assign_coords({name: ("stimulus", texts) for name, texts in stimulus.items()})
+    scores = scores.assign_coords({"class": np.array(classes, str)})
+    scores.attrs.update(bound, set=stimuli.name, **asking.told.facts)
+    if known is not None:
+        scores = records.join(known, scores)
+    if record is not None and work is not None:
+        records.write(scores, record)
+        work.close()
+    return scores.isel(stimulus=records.matching(scores, bound, names, digests))
+
+
+def _recorded(record: Path, bound: dict[str, str]) -> xr.Dataset:
+    """The scores on a record; a GenclsError where they hang on something else than `bound`."""
+    old = records.read(record)
+    for name, value in bound.items():
+        if (other := str(old.attrs.get(name))) != value:
+            raise GenclsError(
+                f"the record {record} was made with {name} {other!r}, not {value!r}; name another file, or delete it"
+            )
+    return old
+
+
+def _values(
+    asking: Asking,
+    stimuli: StimulusSet,
+    keys: Sequence[str],
+    digests: Sequence[str],
+    work: records.Work | None,
+    progress: bool,
+    following: int,
+) -> np.ndarray:
+    """Scores, stimulus × class × …: those that `work` has, and the others, which it keeps one by one."""
     values: list[np.ndarray | None] = [None] * len(stimuli)
-    tag = records.key(bound)
-    files = [
-        f"{tag}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-        for digest, key in zip(digests, keys, strict=True)
-    ]
     if work is not None:
-        values = [work.get(file) if work.have(file) else None for file in files]
-    todo = [i for i, value in enumerate(values) if value is None]
-    chunks = [todo[start : start + told.chunk] for start in range(0, len(todo), told.chunk)]
+        values = [work.get(digest, key) for digest, key in zip(digests, keys, strict=True)]
+    todo, size = [i for i, value in enumerate(values) if value is None], asking.told.chunk
+    chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
     given = (([stimuli[i].image for i in rows], [keys[i] for i in rows]) for rows in chunks)
-    with tqdm(
-        total=len(stimuli),
-        initial=len(stimuli) - len(todo),
-        desc=f"{told.name} on {stimuli.name}",
-        unit="stimulus",
-        disable=not progress,
-    ) as bar:
+    done = len(stimuli) - len(todo)
+    about = f"{asking.told.name} on {stimuli.name}"
+    with tqdm(total=len(stimuli), initial=done, desc=about, unit="stimulus", disable=not progress) as bar:
         for number, found in asking.each(given, len(todo) + following):
             for i, value in zip(chunks[number], found, strict=True):
                 values[i] = value
                 if work is not None:
-                    work.put(files[i], value)
+                    work.put(digests[i], keys[i], value)
             bar.update(len(chunks[number]))
-    stimulus = {
-        column: ("stimulus", stimuli.table[column].to_numpy(str)) for column in ("category", "condition", "texture")
-    }
-    scores = told.dataset(np.stack([v for v in values if v is not None])).assign_coords(
-        {"stimulus": stimuli.table["name"].to_numpy(str), "class": np.array(classes, str), **stimulus},
-    )
-    scores = scores.assign_coords(digest=("stimulus", np.array(digests, str)))
-    scores.attrs.update(bound, set=stimuli.name, **told.facts)
-    if old is not None and keys == names:
-        scores = records.join(old, scores)
-    if record is not None and work is not None:
-        records.write(scores, record)
-        work.close()
-    return scores.isel(stimulus=records.matching(scores, bound, *everything))
+    return np.stack([value for value in values if value is not None])
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/pixel32": replace(_PHOTOGRAPHS, pixels=32),
     "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
-    "natural/tokens": replace(_CODES, of="natural/ar"),
+    "natural/tokens": replace(_CODES, of="natural/ar", patch=2),
     "natural/latent-classifier": replace(_CODES, of="natural/latent"),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
