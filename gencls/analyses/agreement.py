@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from gencls.analyses.robustness import (
     PEOPLE,
     QUICK,
     Answered,
+    Drawn,
     Weights,
     differences,
+    drawn,
     enough,
     estimate,
     images_of,
@@ -24,6 +28,7 @@ from gencls.analyses.robustness import (
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.agreement import kappa
+from gencls.metrics.bootstrap import Clusters
 from gencls.metrics.tables import image_clusters
 from gencls.worlds import seeds_of
 
@@ -64,7 +69,8 @@ def consistency(
     in which it was. The second is a frame `set, observer, condition, value, low, high, n`, `observer` naming the group.
     """
     cells, rows = _kappas(metrics.kept(table), pairs, draws, seed)
-    samples = {g: _over_sets([(name, of[g]) for (name, _), of in cells.items() if g in of], draws) for g in pairs}
+    of_groups = {g: [(name, of[g].settled()) for (name, _), of in cells.items() if g in of] for g in pairs}
+    samples = {g: _over_sets(of_group, draws) for g, of_group in of_groups.items()}
     overall = {
         g: estimate(s, int(sum(r["observer"] == g and not math.isnan(r["value"]) for r in rows)), "error consistency")
         for g, s in samples.items()
@@ -97,22 +103,22 @@ def closeness(
         pairs["each other"] = list(itertools.combinations(references, 2))
     draws = draws or enough(math.comb(len(pairs), 2))
     cells, rows = _kappas(metrics.kept(table), pairs, draws, seed, clustered)
-    found, drawn = dict[str, Estimate](), dict[tuple[str, str], np.ndarray]()
+    found, apart = dict[str, Estimate](), dict[tuple[str, str], np.ndarray]()
     for group in pairs:
-        of_group = [(name, of[group]) for (name, _), of in cells.items() if _defined(of, group)]
+        of_group = [(name, of[group].settled()) for (name, _), of in cells.items() if _defined(of, group)]
         if of_group:
             n = sum(r["n"] for r in rows if r["observer"] == group and not math.isnan(r["value"]))
             found[group] = estimate(_over_sets(of_group, draws), n, "error consistency")
             found[group].extras["conditions"] = len(of_group)
     for a, b in itertools.combinations(found, 2):
-        shared = [(name, of[a] - of[b]) for (name, _), of in cells.items() if _defined(of, a) and _defined(of, b)]
-        if shared:
-            drawn[a, b] = _over_sets(shared, draws)
-    return found, differences(drawn, "difference in κ")
+        both = [(name, of[a] - of[b]) for (name, _), of in cells.items() if _defined(of, a) and _defined(of, b)]
+        if both:
+            apart[a, b] = _over_sets([(name, difference.settled()) for name, difference in both], draws)
+    return found, differences(apart, "difference in κ")
 
 
-def _defined(of_groups: Mapping[str, np.ndarray], group: str) -> bool:
-    return group in of_groups and not math.isnan(of_groups[group][0])
+def _defined(of_groups: Mapping[str, Drawn], group: str) -> bool:
+    return group in of_groups and not math.isnan(of_groups[group].samples[0])
 
 
 def _over_sets(cells: Sequence[tuple[str, np.ndarray]], draws: int) -> np.ndarray:
@@ -154,20 +160,21 @@ def _kappas(
     draws: int,
     seed: int,
     clustered: bool = True,
-) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], list[dict[str, Any]]]:
-    """Set and condition → group → κ and its draws (1 + draws), and one row a group and condition."""
+) -> tuple[dict[tuple[str, str], dict[str, Drawn]], list[dict[str, Any]]]:
+    """Set and condition → group → κ, and one row a group and condition."""
     weigh, rows = Weights(draws, seed), list[dict[str, Any]]()
-    cells: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    cells: dict[tuple[str, str], dict[str, Drawn]] = {}
     for name, of_set in table.groupby("set", sort=False):
         for condition, part in of_set.groupby("condition", sort=False):
-            correct, weights = _cell(part, weigh, clustered)
+            correct, weights, shared = _cell(part, weigh, clustered)
             for group, members in pairs.items():
-                here = [(a, b) for a, b in members if a in correct and b in correct]
+                here = [(correct[a], correct[b]) for a, b in members if a in correct and b in correct]
                 if not here:
                     continue
-                one = mean_defined([_kappa(correct[a], correct[b], weights) for a, b in here])
-                cells.setdefault((str(name), str(condition)), {})[group] = np.where(np.isnan(one), one[0], one)
-                e = estimate(one, weights.shape[1], "error consistency")
+                (one,) = drawn(partial(_mean_kappa, here), weights, shared)
+                e = estimate(one.settled(), weights.shape[1], "error consistency")
+                whole = np.where(np.isnan(one.samples), one.samples[0], one.samples)
+                cells.setdefault((str(name), str(condition)), {})[group] = replace(one, samples=whole)
                 rows.append(
                     {"set": name, "observer": group, "condition": condition, "value": e.value, "low": e.low}
                     | {"high": e.high, "n": e.n}
@@ -175,8 +182,10 @@ def _kappas(
     return cells, rows
 
 
-def _cell(part: pd.DataFrame, weigh: Weights, clustered: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """One condition: who was right on which stimulus, and the stimuli's weights (1 + draws × stimuli)."""
+def _cell(
+    part: pd.DataFrame, weigh: Weights, clustered: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray, Clusters | None]:
+    """One condition: who was right on which stimulus, the stimuli's weights (1 + draws × stimuli), and the images that they share."""
     right = part.assign(right=(part["object_response"] == part["category"]).astype(float))
     grid = right.pivot(index="subj", columns="stimulus", values="right")
     grid = grid.loc[:, grid.notna().all()]
@@ -185,7 +194,12 @@ def _cell(part: pd.DataFrame, weigh: Weights, clustered: bool) -> tuple[dict[str
     first = part.drop_duplicates("stimulus").set_index("stimulus").loc[list(grid.columns)].reset_index()
     clusters = image_clusters(first) if clustered else None
     weights = weigh.cues(*clusters) if clusters else weigh.images(tuple(images_of(first)))
-    return {str(o): row for o, row in zip(grid.index, grid.to_numpy(), strict=True)}, weights
+    return {str(o): row for o, row in zip(grid.index, grid.to_numpy(), strict=True)}, weights, clusters
+
+
+def _mean_kappa(pairs: Sequence[tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> np.ndarray:
+    """The mean κ of pairs of observers under each of m weights of the stimuli: m×1."""
+    return mean_defined([_kappa(a, b, weights) for a, b in pairs])[:, None]
 
 
 def _kappa(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from gencls import metrics, trials
 from gencls.analyses.agreement import mean_defined
-from gencls.analyses.robustness import Weights, estimate
+from gencls.analyses.robustness import Weights, drawn, estimate
 from gencls.errors import GenclsError
 from gencls.metrics import Estimate
 from gencls.metrics.agreement import kappa
+from gencls.metrics.bootstrap import Clusters
 from gencls.metrics.tables import image_clusters
 
 #: What people were asked to name, where it is not the shape's category.
@@ -54,18 +55,26 @@ def consistency(table: pd.DataFrame, draws: int = 1000, seed: int = 0) -> dict[s
     grid = right.pivot(index="subj", columns="stimulus", values="right")
     first = table.drop_duplicates("stimulus").set_index("stimulus").loc[list(grid.columns)].reset_index()
     weigh, clusters = Weights(draws, seed), _shared_images(first)
+    answered = {str(s): row for s, row in zip(grid.index, grid.to_numpy(), strict=True)}
     naive = weigh.images(tuple(grid.columns))
     weights = weigh.cues(*clusters) if clusters else naive
-    answered = {str(s): row for s, row in zip(grid.index, grid.to_numpy(), strict=True)}
-    return {g: _group(answered, pairs, weights, naive if clusters else None) for g, pairs in groups.items()}
+    return {g: _group(answered, pairs, weights, clusters, naive) for g, pairs in groups.items()}
 
 
 def _group(
-    answered: dict[str, np.ndarray], pairs: list[tuple[str, str]], weights: np.ndarray, naive: np.ndarray | None
+    answered: dict[str, np.ndarray],
+    pairs: list[tuple[str, str]],
+    weights: np.ndarray,
+    clusters: Clusters | None,
+    naive: np.ndarray,
 ) -> Estimate:
     a, b = (np.array([answered[name] for name in side]) for side in zip(*pairs, strict=True))
-    e = estimate(mean_defined(_kappas(a, b, weights)), 0, "error consistency")
-    plain = None if naive is None else estimate(mean_defined(_kappas(a, b, naive)), 0, "error consistency")
+
+    def estimated(weights: np.ndarray, clusters: Clusters | None) -> Estimate:
+        (one,) = drawn(lambda w: mean_defined(_kappas(a, b, w))[:, None], weights, clusters)
+        return estimate(one.settled(), 0, "error consistency")
+
+    e, plain = estimated(weights, clusters), estimated(naive, None) if clusters else None
     both = ~np.isnan(a) & ~np.isnan(b)
     constant = [_constant(x[seen]) or _constant(y[seen]) for x, y, seen in zip(a, b, both, strict=True)]
     values = _kappas(a, b, weights[:1])[:, 0]

@@ -15,7 +15,8 @@ import pandas as pd
 from gencls import figures, metrics, trials
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
-from gencls.metrics.bootstrap import image_draws, p_value
+from gencls.metrics.bootstrap import Clusters, clustered, image_draws, p_value
+from gencls.metrics.tables import image_clusters
 from gencls.stimuli import manipulations
 from gencls.stimuli.sets import StimulusSet
 from gencls.worlds import World, joint
@@ -203,12 +204,12 @@ def ood_accuracy(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict[
 
     Trials of the kept conditions are pooled in a set, then averaged over sets (Geirhos et al. 2021). The interval is a
     percentile bootstrap over images: an image that comes back under several manipulations or to several people is drawn
-    with all of its trials.
+    with all of its trials; cue-conflict stimuli by their content and texture images.
     """
     table = metrics.kept(table)
-    samples = _accuracies(table, draws, seed)
     n = table.groupby("subj", sort=False).size()
-    return {o: estimate(s, int(n[o]), "OOD accuracy") for o, s in samples.items() if not math.isnan(s[0])}
+    found = _accuracies(table, draws, seed)
+    return {o: estimate(_over_sets(own), int(n[o]), "OOD accuracy") for o, own in found.items()}
 
 
 def ood_differences(table: pd.DataFrame, draws: int | None = None, seed: int = 0) -> pd.DataFrame:
@@ -217,8 +218,9 @@ def ood_differences(table: pd.DataFrame, draws: int | None = None, seed: int = 0
     Columns `observer_a, observer_b, value, low, high, p, p_holm`. `draws`: by default `enough`.
     """
     draws = draws or enough(math.comb(table["subj"].nunique(), 2))
-    samples = {o: s for o, s in _accuracies(metrics.kept(table), draws, seed).items() if not math.isnan(s[0])}
-    return differences({(a, b): samples[a] - samples[b] for a, b in itertools.combinations(samples, 2)}, "OOD accuracy")
+    found = _accuracies(metrics.kept(table), draws, seed)
+    pairs = {(a, b): zip(found[a], found[b], strict=True) for a, b in itertools.combinations(found, 2)}
+    return differences({pair: _over_sets([a - b for a, b in sets]) for pair, sets in pairs.items()}, "OOD accuracy")
 
 
 def enough(tests: int, least: int = 1000) -> int:
@@ -242,23 +244,32 @@ def standing(tests: pd.DataFrame, most: int = 12) -> str:
     return said + (f": {', '.join(named[:most])}{', …' if len(named) > most else ''}." if named else ".")
 
 
-def _accuracies(table: pd.DataFrame, draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Observer → overall accuracy, then its bootstrap draws: 1 + draws; NaN for one who lacks a set."""
+def _accuracies(table: pd.DataFrame, draws: int, seed: int) -> dict[str, list[Drawn]]:
+    """Observer → accuracy on each set; not of who lacks one."""
     weigh = Weights(draws, seed)
-    observers = list(dict.fromkeys(table["subj"]))
-    totals = []
+    found: dict[str, list[Drawn]] = {str(o): [] for o in pd.unique(table["subj"])}
     for _, part in table.groupby("set", sort=False):
         rows, units = pd.factorize(np.array(images_of(part)), sort=True)
-        who = pd.Index(observers).get_indexer(pd.Index(part["subj"]))
-        right = (part["object_response"] == part["category"]).to_numpy()
-        hits, shown = np.zeros((len(units), len(observers))), np.zeros((len(units), len(observers)))
-        np.add.at(hits, (rows, who), right)
+        who = pd.Index(list(found)).get_indexer(pd.Index(part["subj"]))
+        hits, shown = np.zeros((2, len(units), len(found)))
+        np.add.at(hits, (rows, who), part["object_response"] == part["category"])
         np.add.at(shown, (rows, who), 1)
-        weights = weigh.images(tuple(units))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            totals.append((weights @ hits) / (weights @ shown))
-    mean = np.mean(totals, axis=0) if totals else np.empty((0, 0))
-    return {o: mean[:, i] for i, o in enumerate(observers)}
+        clusters = image_clusters(part.iloc[np.unique(rows, return_index=True)[1]])
+        weights = weigh.cues(*clusters) if clusters else weigh.images(tuple(units))
+        made = drawn(functools.partial(_share, hits, shown), weights, clusters)
+        for own, accuracy in zip(found.values(), made, strict=True):
+            own.append(accuracy)
+    return {o: own for o, own in found.items() if not any(math.isnan(d.samples[0]) for d in own)}
+
+
+def _over_sets(of_sets: Sequence[Drawn]) -> np.ndarray:
+    """The mean over sets: 1 + draws."""
+    return np.mean([one.settled() for one in of_sets], axis=0)
+
+
+def _share(hits: np.ndarray, shown: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights @ hits) / (weights @ shown)
 
 
 def images_of(table: pd.DataFrame) -> list[str]:
@@ -286,9 +297,38 @@ class Weights:
         return self._known[units]
 
     def cues(self, contents: np.ndarray, textures: np.ndarray) -> np.ndarray:
-        """1 + draws × stimuli that share content and texture images, both resampled (Owen 2007; a little too wide)."""
+        """1 + draws × stimuli that share content and texture images, both resampled (Owen 2007): three times the variance of single stimuli, see `Drawn.settled`."""
         first, second = image_draws(int(contents.max()) + 1, int(textures.max()) + 1, self.draws, self.seed)
         return np.concatenate([np.ones((1, len(contents))), (first[contents] * second[textures]).T])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A statistic of stimuli: its value, then its draws (1 + draws,); what each stimulus adds to it (n,), and the images that they share."""
+
+    samples: np.ndarray
+    influence: np.ndarray
+    clusters: Clusters | None
+
+    def __sub__(self, other: Drawn) -> Drawn:
+        """The difference of two on the same stimuli."""
+        return Drawn(self.samples - other.samples, self.influence - other.influence, self.clusters)
+
+    def settled(self) -> np.ndarray:
+        """The value and its draws; where stimuli share images, of the two-way clustered variance (see `metrics.Bootstrap`)."""
+        if self.clusters is None:
+            return self.samples
+        value = self.samples[:1]
+        return np.concatenate([value, clustered(self.samples[1:], value[0], self.influence, self.clusters)])
+
+
+def drawn(statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, clusters: Clusters | None) -> list[Drawn]:
+    """Statistics of the same n stimuli, `statistic` of their weights m×n giving m×k: k of them; `weights` (1 + draws)×n, `clusters` if they are `cues`."""
+    samples, n = statistic(weights), weights.shape[1]
+    influence = np.zeros((n, samples.shape[1]))
+    if clusters is not None:  # the jackknife's
+        influence = np.nan_to_num((n - 1) * (samples[:1] - statistic(1 - np.eye(n))))
+    return [Drawn(*both, clusters) for both in zip(samples.T, influence.T, strict=True)]
 
 
 def estimate(samples: np.ndarray, n: int, name: str) -> Estimate:
