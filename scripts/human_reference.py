@@ -31,7 +31,8 @@ def accuracy_of_sets(trials: pd.DataFrame) -> pd.DataFrame:
     """Share of right answers by set, the trials of the kept conditions pooled, and its standard error over images.
 
     A photograph that comes back under several levels or to several people is one image, with all of its trials: with h of n right a
-    share p̂ = Σh/Σn has the standard error √Σ(h − p̂·n)² / Σn (Cochran 1977, ratio estimator).
+    share p̂ = Σh/Σn has the standard error √Σ(h − p̂·n)² / Σn (Cochran 1977, ratio estimator). A cue-conflict stimulus `cat7-elephant1` shares its
+    content image cat7 and its texture image elephant1 with others: V_content + V_texture − V_stimulus (Cameron, Gelbach, Miller 2011).
     """
     left_out = [c in LEFT_OUT.get(s, ()) for s, c in zip(trials["set"], trials["condition"], strict=True)]
     kept = trials[~np.array(left_out)]
@@ -42,8 +43,12 @@ def accuracy_of_sets(trials: pd.DataFrame) -> pd.DataFrame:
     for name, of_set in right.groupby("set", sort=False):
         of_image = of_set.groupby("image")["correct"].agg(["sum", "size"])
         n, share = int(of_image["size"].sum()), of_image["sum"].sum() / of_image["size"].sum()
-        error = np.sqrt(((of_image["sum"] - share * of_image["size"]) ** 2).sum()) / n
-        rows.append((name, n, int(of_image["sum"].sum()), share, error))
+        apart = of_image["sum"] - share * of_image["size"]
+        variance = float((apart**2).sum())
+        if name == "cue-conflict":
+            content, texture = ((apart.groupby(apart.index.str.split("-").str[k]).sum() ** 2).sum() for k in (0, 1))
+            variance = max(content + texture - variance, content, texture, variance)
+        rows.append((name, n, int(of_image["sum"].sum()), share, np.sqrt(variance) / n))
     return pd.DataFrame(rows, columns=["set", "n", "correct", "accuracy", "standard_error"])
 
 
