@@ -216,7 +216,7 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
     target = cache_folder() / wanted.place
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with alone(target):
             if not target.is_file():
                 _download(wanted, url, target, how, progress)
     except OSError as error:
@@ -228,8 +228,8 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """One process at a time downloads one file; the others wait and then find it."""
+def alone(target: Path) -> Iterator[None]:
+    """One process at a time downloads, or writes, one file; the others wait and then find it."""
     if fcntl is None:
         yield
         return

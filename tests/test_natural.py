@@ -87,6 +87,18 @@ def test_a_record_stands_without_the_data(mirror: Path, tmp_path: Path, monkeypa
         gencls.world("natural").stimuli("silhouette")
 
 
+def test_some_of_the_manipulated_photographs_are_the_same_with_the_data_and_without(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = gencls.world("natural").stimuli("contrast", 6)
+    monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
+    monkeypatch.setenv("GENCLS_OFFLINE", "1")
+    alone = gencls.world("natural").stimuli("contrast", 6)
+    assert alone.missing and not here.missing
+    assert list(alone.table["name"]) == list(here.table["name"]) and len(here) == 3 * 6
+    assert alone.stimulus_digests() == here.stimulus_digests()
+
+
 def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
     world = gencls.world("natural")
     seen = robustness.Answered(

@@ -137,6 +137,8 @@ def trials_needed(table: pd.DataFrame, references: Sequence[str], observers: Seq
     the group, the stimuli are taken as independent. NaN where an observer or the group is always right or wrong, or
     where there is no difference to find. Source: Klein et al. 2025.
     """
+    if len(references) < 2:
+        raise GenclsError(f"trials needed: a group of {len(references)} has no κ of its own members; give at least two")
     accuracies = {str(o): float((t["object_response"] == t["category"]).mean()) for o, t in table.groupby("subj")}
     found = closeness(table, references, observers, 1, clustered=False)[0]
     group = float(np.mean([accuracies[r] for r in references]))

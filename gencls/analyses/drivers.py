@@ -24,7 +24,7 @@ from gencls.likelihood.weightings import Weighting, answers, exponential, weight
 from gencls.metrics import Estimate, seeded
 from gencls.metrics.seeded import Hits
 from gencls.stimuli.sets import StimulusSet
-from gencls.worlds import RECORDS, SEEDS, World
+from gencls.worlds import RECORDS, World, seeds_of
 
 FOLDER = RECORDS / "shapes" / "drivers"
 #: The trainings that differ in the loss's weighting, and those that differ in the noise schedule.
@@ -113,9 +113,7 @@ def record_name(model: str, what: str = "") -> str:
 
 def seeds(model: str, what: str = "") -> list[xr.Dataset]:
     """The records of a model's training seeds, those that there are; GenclsError if there is none."""
-    names = [model if seed == 0 else f"{model}@{seed}" for seed in SEEDS]
-    found = [on_record(name, what) for name in names if (FOLDER / record_name(name, what)).exists()]
-    return found or [on_record(model, what)]
+    return [on_record(name, what) for name in here(seeds_of(model), what)] or [on_record(model, what)]
 
 
 def here(models: Iterable[str], what: str = "") -> list[str]:

@@ -353,12 +353,13 @@ def computed(
 
 
 def _mean_kappa(ours: pd.DataFrame, group: Mapping[str, pd.DataFrame]) -> Estimate:
-    """Mean κ of a model with each person on what that person's table holds; `low` and `high` are the lowest and the highest."""
+    """Mean κ of a model with each person on what that person's table holds, where it is defined; `low` and `high` are the lowest and the highest."""
     values = []
-    for table in group.values():
-        shared = ours[ours["stimulus"].isin(table["stimulus"])]
-        values.append(float(metrics.error_consistency(shared, table, None)))
-    return Estimate(float(np.mean(values)), min(values), max(values), len(values), WITHIN, "range over people")
+    for table in [t for t in group.values() if len(t)]:
+        found = metrics.error_consistency(ours[ours["stimulus"].isin(table["stimulus"])], table, None)
+        values += [] if found.undefined else [found.value]
+    ends = (min(values), max(values)) if values else (math.nan, math.nan)
+    return Estimate(float(np.mean(values)) if values else math.nan, *ends, len(values), WITHIN, "range over people")
 
 
 def _rows(found: Mapping[tuple[str, str], Estimate], measure: str, name: str) -> pd.DataFrame:

@@ -120,7 +120,7 @@ def of_pipeline(
             name: (torch.randn if value.is_floating_point() else torch.ones)(value.shape, dtype=value.dtype)
             for name, value in conditions.items()
         }
-    spent = seconds(lambda rows: predict(noise[: max(1, rows // m)], given, min(rows, m)), n * m, place)
+    spent = seconds(lambda rows: predict(noise[: max(1, rows // m)], given, min(rows, m)), n * m, place, m)
     return replace(found, seconds=spent)
 
 
@@ -189,8 +189,8 @@ class _Alive(TorchDispatchMode):
         self._known.discard(address)
 
 
-def seconds(run: Callable[[int], object], most: int, device: torch.device) -> float:
-    """Seconds a row of `run(rows)`, from a probe: one row, then as many as fit into `SECONDS`, `most` at most."""
+def seconds(run: Callable[[int], object], most: int, device: torch.device, by: int = 1) -> float:
+    """Seconds a row of `run(rows)`, from a probe: one row, then as many as fit into `SECONDS`, `most` at most, and whole multiples of `by` from that on."""
     rows, calls = 1, 0
     while True:
         start = time.perf_counter()
@@ -201,6 +201,7 @@ def seconds(run: Callable[[int], object], most: int, device: torch.device) -> fl
         if spent > SECONDS / 2 or calls == 3:
             return spent / rows
         rows = max(1, min(most, int(rows * SECONDS / spent)))
+        rows -= rows % by if rows > by else 0
 
 
 def free(device: torch.device) -> int:

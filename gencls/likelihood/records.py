@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -68,7 +69,7 @@ def write(scores: xr.Dataset, path: Path) -> None:
     """Write a finished record: whole, or not at all."""
     texts = {name: value.astype(object) for name, value in scores.coords.items() if value.dtype.kind == "U"}
     chunks = {name: {"chunks": value.shape} for name, value in scores.data_vars.items()}
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -105,15 +106,19 @@ class Work:
     def _file(self, digest: str, key: str) -> Path:
         return self.folder / f"{self.made}-{digest}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npy"
 
-    def put(self, digest: str, key: str, values: np.ndarray) -> None:
+    def put(self, digest: str, key: str, values: np.ndarray, again: bool = True) -> None:
         file = self._file(digest, key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            new = file.with_suffix(".new")
+            new = file.with_suffix(f".{os.getpid()}.new")
             with new.open("wb") as opened:
                 np.save(opened, values, allow_pickle=False)
             new.replace(file)
         except OSError as error:
+            if (
+                isinstance(error, FileNotFoundError) and again
+            ):  # another run of the same has ended, and taken the folder away
+                return self.put(digest, key, values, again=False)
             raise GenclsError(
                 f"scores could not be written to {self.folder} ({error.strerror or error}); free some space or choose "
                 "another folder, and run again: what was computed is kept"

@@ -14,6 +14,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from gencls import categories as cats
+from gencls import downloads
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.forecast import evaluations
@@ -94,10 +95,13 @@ def score(
     scores = asking.told.dataset(values).assign_coords({name: ("stimulus", texts) for name, texts in stimulus.items()})
     scores = scores.assign_coords({"class": np.array(classes, str)})
     scores.attrs.update(bound, set=stimuli.name, **asking.told.facts)
-    if known is not None:
-        scores = records.join(known, scores)
     if record is not None and work is not None:
-        records.write(scores, record)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with downloads.alone(record):  # another run may have put some of them there meanwhile
+            if keys == names and (old := _recorded(record, bound) if record.exists() else known) is not None:
+                found = records.matching(old, bound, *zip(*((names[i], digests[i]) for i in lacking), strict=True))
+                scores = records.join(old, scores.isel(stimulus=[i for i, row in enumerate(found) if row is None]))
+            records.write(scores, record)
         work.close()
     return scores.isel(stimulus=records.matching(scores, bound, names, digests))
 
@@ -254,10 +258,10 @@ class _Diffusion:
         self.model, self.seed, self.classes, self.run = model, asked.seed, asked.classes, run
         self.plan = plan = asked.plan
         if isinstance(model, NoisedClassifier):
-            self.conditions = model.asked(self.classes)
+            self.conditions, rows = model.asked(self.classes), 1
         else:
-            self.conditions = model.conditions(cats.prompts(self.classes, asked.prompt))
-        self.chunk = max(1, model.budget // len(self.classes))
+            self.conditions, rows = model.conditions(cats.prompts(self.classes, asked.prompt)), len(self.classes)
+        self.chunk = max(1, model.budget // rows)
         timestep, alpha, sigma = model.levels(plan.t)
         self.timestep = timestep.numpy()
         self.t = (

@@ -25,8 +25,9 @@ def expected_calibration_error(
     `probabilities` are those of the answers given, (n,), or of all classes, (n, classes), whose largest
     counts; `answers_correct` is (n,) bool. Bins are (k/bins, (k+1)/bins], the first closed; the gap of a
     bin counts by its trials. `curve` has one (mean confidence, accuracy, n) for every bin that is not
-    empty. The estimate is biased upwards in small samples: a perfectly calibrated observer has one above 0.
-    Source: Guo et al. 2017.
+    empty. In small samples even a perfectly calibrated observer has one above 0: `by_chance` is what one who is
+    this sure would have, on average. Resampling adds as much again, so that the interval is the basic bootstrap's
+    (Davison and Hinkley 1997, 5.2): the draws mirrored at the estimate, never below 0. Source: Guo et al. 2017.
     """
     confidence = np.asarray(probabilities, float)
     correct = np.asarray(answers_correct)
@@ -40,20 +41,23 @@ def expected_calibration_error(
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = confidence - correct
 
-    def error(weights: np.ndarray | None = None) -> np.ndarray:
-        summed = np.bincount(which, gap if weights is None else weights * gap, minlength=bins)
-        return np.asarray(np.abs(summed).sum() / len(gap))
+    def error(gap: np.ndarray) -> float:
+        return float(np.abs(np.bincount(which, gap, minlength=bins)).sum() / len(gap))
 
     sizes = np.bincount(which, minlength=bins)
     mean_confidence, accuracy = (
         np.bincount(which, v, minlength=bins) / np.maximum(sizes, 1) for v in (confidence, correct)
     )
     curve = [(float(mean_confidence[k]), float(accuracy[k]), int(sizes[k])) for k in np.flatnonzero(sizes)]
-    value = float(error())
+    value = error(gap)
     named: dict[str, Any] = {"name": "expected calibration error", "curve": curve}
     if bootstrap is None:
         return Estimate(value, n=len(gap), method="none", **named)
     rng, even = np.random.default_rng(bootstrap.seed), np.full(len(gap), 1 / len(gap))
-    draws = np.array([error(rng.multinomial(len(gap), even)) for _ in range(bootstrap.draws)])
-    low, high = bootstrap.percentiles(draws)
-    return Estimate(value, low, high, len(gap), method="percentile bootstrap", **named)
+    draws = np.array([error(gap * rng.multinomial(len(gap), even)) for _ in range(bootstrap.draws)])
+    named["by_chance"] = np.mean(
+        [error(confidence - (rng.random(len(gap)) < confidence)) for _ in range(bootstrap.draws)]
+    )
+    least, most = bootstrap.percentiles(draws)
+    low, high = max(0.0, 2 * value - most), max(0.0, 2 * value - least)
+    return Estimate(value, low, high, len(gap), method="basic bootstrap", **named)

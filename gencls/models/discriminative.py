@@ -350,11 +350,13 @@ def _some(words: Any, most: int = 20) -> str:
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
-def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> DiscriminativeModel:
+def load_transformers(
+    folder: Path, name: str, allow_pickles: bool = False, device: str = "auto"
+) -> DiscriminativeModel:
     """An ordinary transformers image-classification folder: the hub's, or as `gencls train shapes/resnet` writes it.
 
     A preprocessor_config.json with an `image_processor_type` is the model's own preprocessing. One without is gencls's own, and
-    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times; or `codes_of`: it sees the codes of another model.
+    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times; or `codes_of`: it sees the codes of another model, which is put on the `device`.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -368,7 +370,7 @@ def load_transformers(folder: Path, name: str, allow_pickles: bool = False) -> D
     if "codes_of" in own:
         from gencls.models.codes import CodeClassifier, reader_of
 
-        return CodeClassifier(network, name, labels, reader_of(own, name))
+        return CodeClassifier(network, name, labels, reader_of(own, name, device))
     if missing := {"size", "image_mean", "image_std"} - own.keys():
         raise GenclsError(
             f"{name}: {path} lacks {', '.join(sorted(missing))}, so that no image can be made ready; add them"

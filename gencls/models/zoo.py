@@ -129,8 +129,12 @@ def open_folder(
 
             model = load_autoregressive(folder, name, allow_pickles, numbers.choose(dtype, chosen.type, name))
         else:
-            load = load_contrastive if kind(folder) == "contrastive" else load_transformers
-            model = load(folder, name, allow_pickles)
+            contrastive = kind(folder) == "contrastive"
+            model = (
+                load_contrastive(folder, name, allow_pickles)
+                if contrastive
+                else load_transformers(folder, name, allow_pickles, device)
+            )
             model.show(resolution, crop)
         place(model.network, chosen, name, offload)
         return model

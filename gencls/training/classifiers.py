@@ -74,7 +74,9 @@ class Codes:
     def __init__(self, reader: Reader, photos: Photos | Photographs) -> None:
         self.reader, self.labels = reader, photos.labels
         parts = [view for both in (photos.images, photos.images.flip(2)) for view in both.split(64)]  # of n×s×s×3
-        coded = [reader.encode(list(part.numpy())) for part in tqdm(parts, desc=f"codes of {reader.name}", unit="part")]
+        coded = [
+            reader.encode(list(part.numpy())).cpu() for part in tqdm(parts, desc=f"codes of {reader.name}", unit="part")
+        ]
         self.values = torch.cat(coded).unflatten(0, (2, -1))
         _, self.channels, self.side, _ = pictured(reader, coded[0][:1]).shape
 

@@ -263,7 +263,7 @@ def _learnt(
         saved = janus(plan.seed, width=plan.width, depth=sum(plan.depth), side=plan.side, grid=grid, texts=texts)
         seconds = train_autoregressive(saved, photos, run, first=plan.first)
     elif plan.kind == "noised-classifier" and plan.of:
-        codes = _codes(plan.of, photos)
+        codes = _codes(plan.of, photos, str(device))
         reader: Any = codes.reader
         saved = latent_classifier(plan.seed, reader.pipeline.unet.config, plan.labels)
         alphas = reader.pipeline.scheduler.alphas_cumprod
@@ -276,7 +276,7 @@ def _learnt(
         if plan.kind == "vit":
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         elif plan.kind == "codes":
-            learnt = _codes(plan.of, photos)
+            learnt = _codes(plan.of, photos, str(device))
             size |= {"side": learnt.side, "channels": learnt.channels}
             saved = vit(plan.seed, depth=sum(plan.depth), labels=plan.labels, **size)
         else:
@@ -288,12 +288,12 @@ def _learnt(
 
 
 @lru_cache(maxsize=1)
-def _codes(of: str, photos: Photos | Photographs) -> Codes:
+def _codes(of: str, photos: Photos | Photographs, device: str) -> Codes:
     """What another model makes of the photos: minutes of work, which a probe of the machine leaves to the training."""
     from gencls.models.zoo import open_model
     from gencls.training.classifiers import Codes
 
-    return Codes(open_model(of), photos)  # type: ignore[arg-type]
+    return Codes(open_model(of, device=device), photos)  # type: ignore[arg-type]
 
 
 def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:

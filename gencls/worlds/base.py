@@ -118,6 +118,7 @@ class World:
 
         if check < 0:
             raise GenclsError(f"check is {check}; it is how many stimuli are scored afresh, 0 for none")
+        asked = dtype
         if _kind(model) not in ("diffusion", "autoregressive"):
             dtype = "float32"  # a classifier computes in nothing else
         plan = plan or self.plan(stimuli.name)
@@ -150,10 +151,14 @@ class World:
                     origins.append(origin)
                 left = [i for i, row in zip(left, rows, strict=True) if row is None]
         if left:
+            from gencls.likelihood.scoring import score
+
             _admit(stimuli, model, digest, dtype, bool(parts))
-            if not digest and zoo.digest(model):  # it was downloaded only now, and its records are bound to it
-                return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=dtype)
-            parts.append(_score(stimuli[left], model, plan, seed, prompt, cached, digest, dtype))
+            opened = _opened(model, dtype)
+            if zoo.digest(model) != digest:  # downloaded only now, or a branch of the hub that has moved on
+                return self.scores(stimuli, model, plan=plan, seed=seed, prompt=prompt, check=check, dtype=asked)
+            made = score(opened, stimuli[left], prompt=prompt, plan=plan, seed=seed, record=cached, model_digest=digest)
+            parts.append(made)
             origins.append("computed")
         scores = functools.reduce(records.join, parts)
         scores = scores.isel(stimulus=records.matching(scores, bound, names, digests))
@@ -168,10 +173,10 @@ class World:
     def _check(
         self, old: xr.Dataset, stimuli: StimulusSet, model: str, plan: Exhaustive, seed: int, prompt: str, n: int
     ) -> int:
-        from gencls.likelihood.scoring import TOLERANCE, differ
+        from gencls.likelihood.scoring import TOLERANCE, differ, score
 
         rows = spread(len(stimuli), n)
-        some = _score(stimuli[rows], model, plan, seed, prompt, None, "")
+        some = score(_opened(model, "float32"), stimuli[rows], prompt=prompt, plan=plan, seed=seed)
         difference = differ(some, old.isel(stimulus=rows))
         if not difference < TOLERANCE:
             raise GenclsError(
@@ -256,22 +261,6 @@ def _is_fast(dtype: str) -> bool:
     from gencls.models.numbers import training_dtype
 
     return str(training_dtype()) == f"torch.{dtype}"
-
-
-def _score(
-    stimuli: StimulusSet,
-    model: str,
-    plan: Exhaustive,
-    seed: int,
-    prompt: str,
-    record: Path | None,
-    digest: str,
-    dtype: str = "float32",
-) -> xr.Dataset:
-    from gencls.likelihood.scoring import score
-
-    opened = _opened(model, dtype)
-    return score(opened, stimuli, prompt=prompt, plan=plan, seed=seed, record=record, model_digest=digest)
 
 
 def _opened(model: str, dtype: str) -> Any:

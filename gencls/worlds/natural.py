@@ -61,15 +61,22 @@ class Natural(World):
         if downloads.find(source) is None:  # a record is no reason to download anything
             why = f"'{source}' is not on this machine; `gencls data fetch {source}` gets it"
             if (found := self._recorded(name, why)) is not None:
-                return found if n is None else found[spread(len(found), n)]
+                return found if n is None else found[self._some(found, n)]
         return self._here(name, n)
+
+    def _some(self, whole: StimulusSet, n: int) -> np.ndarray:
+        """The rows of `n` stimuli of a set spread over it; of photographs `n` a condition, the first, which are spread over the categories."""
+        if n < 1 or whole.name in REAL_SETS:
+            return spread(len(whole), n)
+        of = whole.table["condition"].to_numpy()
+        return np.concatenate([np.flatnonzero(of == c)[:n] for c in whole.conditions])
 
     def _here(self, name: str, n: int | None) -> StimulusSet:
         if name in manipulations.NATURAL_LEVELS:
             return self._manipulated(name, OOD_COUNT if n is None else n)
         photos = name == "photos"
         whole = tiny_imagenet.TinyImageNet().stimuli("photos") if photos else self._ours(benchmark.stimuli(name))
-        chosen = whole if n is None else whole[spread(len(whole), n)]  # of those on record, as without the data
+        chosen = whole if n is None else whole[self._some(whole, n)]  # of those on record, as without the data
         if photos:
             return chosen
         side = tiny_imagenet.SIDE
@@ -90,7 +97,9 @@ class Natural(World):
             options["spectrum"] = manipulations.mean_spectrum(
                 world.stimuli("photos", split="dev").images().astype(float) / 255
             )
-        return under_every_level(name, world.stimuli("photos", n), levels, self.categories, options)
+        photos = world.stimuli("photos", max(n, OOD_COUNT))
+        chosen = photos[self._some(photos, n)]  # of those on record, as without the data
+        return under_every_level(name, chosen, levels, self.categories, options)
 
     def _recorded(self, name: str, why: str) -> StimulusSet | None:
         """A set as the first record of it holds it."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,6 +226,25 @@ def test_a_killed_run_is_taken_up_again_and_ends_the_same(tmp_path: Path) -> Non
     np.testing.assert_allclose(resumed["error"].values[~rows], clean["error"].values[~rows], rtol=1e-5)
     assert not part.exists()
     assert record.exists()
+
+
+def test_two_runs_at_once_both_stand_on_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one run scores four stimuli, another begins, scores two others on the same record and ends."""
+    record, photos = tmp_path / "toy.zarr.zip", ShapesWorld().stimuli("photos", 6)
+    put, begun = records.Work.put, []
+
+    def slow(self: records.Work, *given: Any, **how: Any) -> None:
+        if not begun:
+            begun.append(True)
+            _score(_model(16), photos[4:], record=record)
+        put(self, *given, **how)
+
+    monkeypatch.setattr(records.Work, "put", slow)
+    first = _score(_model(16), photos[:4], record=record)
+    whole = records.read(record)
+    assert sorted(whole["stimulus"].values) == sorted(photos.table["name"])
+    xr.testing.assert_equal(whole["error"].sel(stimulus=first["stimulus"]), first["error"])
+    assert not Path(f"{record}.part").exists() and not list(tmp_path.glob("*.lock"))
 
 
 # -- elimination -------------------------------------------------------------------------------------------------------

@@ -340,6 +340,19 @@ def test_calibration_known_answer() -> None:
     assert metrics.expected_calibration_error(classes, right, bootstrap=None) == pytest.approx(0.15)
 
 
+def test_a_calibrated_observer_is_as_far_off_as_by_chance() -> None:
+    """100 observers of 400 answers: their mean error is that of chance, and an interval is no longer above the estimate alone."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        sure = rng.uniform(0.5, 1, 400)
+        few = metrics.Bootstrap("percentile", draws=50)
+        found.append(metrics.expected_calibration_error(sure, rng.random(400) < sure, bootstrap=few))
+    assert np.mean(found) == pytest.approx(np.mean([e.by_chance for e in found]), rel=0.1)
+    assert np.mean([e.low for e in found]) < 0.5 * np.mean(found) and all(e.low >= 0 for e in found)
+    off = metrics.expected_calibration_error(np.full(400, 0.9), rng.random(400) < 0.6)
+    assert off.by_chance < 0.03 < 0.2 < off.low < off < off.high
+
+
 def test_sure_and_right_is_calibrated_sure_and_wrong_is_not() -> None:
     assert metrics.expected_calibration_error(np.ones(9), np.ones(9, bool)) == 0
     assert metrics.expected_calibration_error(np.ones(9), np.zeros(9, bool)) == 1
