@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gencls.errors import GenclsError
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["GenclsError", "__version__", "load", "world"]
+#: Modules that `import gencls` is enough for.
+_MODULES = ("figures", "metrics", "stimuli", "trials")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"gencls.{name}")
+    raise AttributeError(f"module 'gencls' has no attribute {name!r}")
 
 
 def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
@@ -22,8 +31,14 @@ def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
 
     >>> gencls.load("shapes/pixel").classify(images, classes=["star", "heart"])  # doctest: +SKIP
     """
-    from gencls.classify import Observer
+    from inspect import signature
 
+    from gencls.classify import Observer
+    from gencls.models import zoo
+
+    known = [o for o in signature(zoo.open_model).parameters if o not in ("model", "allow_pickles")]
+    if unknown := sorted(options.keys() - known):
+        raise GenclsError(f"load has no option {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
     return Observer(model, allow_pickles, **options)
 
 

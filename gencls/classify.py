@@ -17,6 +17,7 @@ from gencls import categories as cats
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import answers, probabilities, weighted
+from gencls.likelihood.weightings import weighting as to_weighting
 from gencls.models import zoo
 from gencls.stimuli.pictures import Picture, read_picture, rgb
 from gencls.stimuli.sets import StimulusSet
@@ -127,7 +128,10 @@ class Observer:
             isinstance(images, np.ndarray) and images.ndim < 4
         ):
             images = [images]
+        if isinstance(classes, str):
+            raise GenclsError(f"classes is one text, {classes!r}; give a list of classes")
         wanted = list(self.classes if classes is None else classes)
+        to_weighting(weighting)  # refuses one that there is not, before anything is scored
         if self.id.startswith("shapes/") and (unknown := [c for c in wanted if c not in SHAPES]):
             raise GenclsError(
                 f"{self.id} was trained on drawn shapes and knows nothing else, not {', '.join(map(repr, unknown))}; "
@@ -162,15 +166,18 @@ class Observer:
         temperature = zoo.temperature(self.id, weighting, "error" in scores)
         if "eliminated_under" not in scores.attrs and temperature is not None:
             odds = pd.DataFrame(probabilities(scores, temperature, weighting).values, index=list(names), columns=wanted)
+        notes = []
+        if self.id.startswith("shapes/"):
+            notes.append(f"{self.id} was trained on drawn 32×32 shapes: shapes are all it knows.")
+        if prompt != scores.attrs["prompt"] and prompt != cats.PROMPT:
+            notes.append(f"{self.id} answers by its labels: the prompt has no effect.")
         return Classification(
             names,
             tuple(answers(scores, weighting)),
             scores,
             odds,
             pd.DataFrame(weighted(scores, weighting).values, index=list(names), columns=wanted),
-            f"{self.id} was trained on drawn 32×32 shapes: shapes are all it knows."
-            if self.id.startswith("shapes/")
-            else "",
+            " ".join(notes),
         )
 
 
@@ -190,7 +197,10 @@ def _picture(image: np.ndarray | str | Path | Picture | Image.Image, i: int) -> 
         return image
     if isinstance(image, (str, Path)):
         return read_picture(image)
-    array = np.asarray(rgb(image) if isinstance(image, Image.Image) else image)
+    try:
+        array = np.asarray(rgb(image) if isinstance(image, Image.Image) else image)
+    except ValueError as error:
+        raise GenclsError(f"image {i}: {error}; give 8 or 16 bits a channel") from error
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise GenclsError(f"image {i} is {array.dtype} of shape {array.shape}; give H×W×3 uint8 in 0–255")
     return Picture(f"image {i}", array, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16])

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -352,11 +351,16 @@ def models() -> None:
 def stimuli(
     name: Annotated[list[str] | None, typer.Argument(help="Sets by name. [default: all of the world]")] = None,
     world: Annotated[str, typer.Option(help="`shapes`, `natural` or `full`.")] = "shapes",
-    save: Annotated[Path | None, typer.Option(help="Write PNG images and stimuli.csv into a folder a set.")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="How many. [default: as many as the book shows]")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write PNG images, stimuli.csv and categories.txt into a folder a set.")
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", help="How many; of manipulated photos, a condition. [default: as many as the book shows]"),
+    ] = None,
 ) -> None:
     """List the stimulus sets of a world, or write them as PNG images."""
-    from gencls.stimuli import benchmark, manipulations
+    from gencls.stimuli import benchmark, manipulations, saved
     from gencls.worlds import open_world
 
     opened = open_world(world)
@@ -370,25 +374,7 @@ def stimuli(
         typer.echo(_table([{"set": s, "conditions": ", ".join(conditions.get(s, ["-"]))} for s in wanted_sets]))
         return
     for wanted in wanted_sets:
-        typer.echo(_save(opened.stimuli(wanted, n), save / wanted))
-
-
-def _save(chosen: Any, folder: Path) -> Path:
-    from PIL import Image
-    from tqdm import tqdm
-
-    if folder.exists() and any(folder.iterdir()):
-        raise GenclsError(f"{folder} holds files already; name another folder to --save, or empty it")
-    if chosen.missing:
-        raise GenclsError(f"the pictures of {chosen.name} are not here: {chosen.missing}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as stage:
-        chosen.table.to_csv(Path(stage, "stimuli.csv"), index=False)
-        for stimulus in tqdm(chosen, desc=chosen.name, unit="image", disable=not sys.stderr.isatty()):
-            Image.fromarray(stimulus.image).save(Path(stage, f"{stimulus.name}.png"))
-        for file in Path(stage).iterdir():
-            file.replace(folder / file.name)
-    return folder
+        typer.echo(saved.write(opened.stimuli(wanted, n), save / wanted, progress=sys.stderr.isatty()))
 
 
 @app.command(epilog="Examples: `gencls train shapes/resnet`, `gencls train shapes/pixel@1` (another training seed)")

@@ -23,6 +23,7 @@ from pandas.errors import EmptyDataError, ParserError
 from gencls import downloads
 from gencls.categories import CATEGORIES
 from gencls.errors import GenclsError
+from gencls.metrics.tables import NO_ANSWER, rows, told, words
 from gencls.stimuli.benchmark import CONDITIONS, SETS, condition_label, parse_name, texture_of
 from gencls.stimuli.sets import StimulusSet
 
@@ -46,8 +47,6 @@ COLUMNS = (
     *("subj", "session", "trial", "rt", "object_response", "category", "condition", "imagename"),
     *("texture", "stimulus", "set"),
 )
-#: The answer of who did not answer in time: wrong, and neither shape nor texture.
-NO_ANSWER = "na"
 
 _STYLE = "style-transfer-512-nomask"
 #: Where texture-vs-shape keeps each of its sets.
@@ -149,7 +148,7 @@ def _parsed(text: str, where: str) -> pd.DataFrame:
         bad = numbers.isna() & ~table[column].str.lower().isin(["nan", "na", ""])
         if bad.any() or (column != "rt" and numbers.isna().any()):
             bad = bad if column == "rt" else numbers.isna()
-            raise GenclsError(f"{where}: '{column}' is no number in {_rows(table, bad.to_numpy())}")
+            raise GenclsError(f"{where}: '{column}' is no number in {rows(table, bad.to_numpy())}")
         table[column] = numbers if column == "rt" else numbers.astype("int64")
     return table
 
@@ -162,7 +161,7 @@ def _completed(table: pd.DataFrame, set_name: str, where: str) -> pd.DataFrame:
     bad = np.array([p is None for p in parsed])
     if bad.any():
         raise GenclsError(
-            f"{where}: the stimulus cannot be read from 'imagename' in {_rows(table, bad)}; "
+            f"{where}: the stimulus cannot be read from 'imagename' in {rows(table, bad)}; "
             "give the table a column 'stimulus'"
         )
     table["stimulus"] = [p[2] for p in parsed if p]
@@ -230,7 +229,9 @@ def validate(
     for column in set(COLUMNS) - {"session", "trial", "rt"}:
         values = trials[column].to_numpy(object)
         bad = np.array([not isinstance(v, str) or (not v and column != "texture") for v in values])
-        _refuse(trials, bad, f"'{column}' is empty or no text", "a missing answer is written 'na'")
+        some = "" if not bad.any() or pd.isna(values[bad][0]) or values[bad][0] == "" else f" ({values[bad][0]!r})"
+        advice = {"object_response": "give the category's name, 'na' for none", "texture": "'' stands for none"}
+        _refuse(trials, bad, f"'{column}' is empty or no text{some}", advice.get(column, "give it as text"))
     if one_set and trials["set"].nunique() > 1:
         first = trials["set"].iloc[0]
         _refuse(
@@ -239,33 +240,23 @@ def validate(
             f"the set is not '{first}', as in the others, but {_listed(trials['set'].unique()[1:])}",
             "measure each set alone",
         )
-    known = set(_categories(trials, categories))
+    offered = told(trials, categories) or tuple(sorted(words(trials)))
+    known = set(offered)
     listed = ", ".join(sorted(known))
     for column, allowed in (("category", known), ("texture", known | {""})):
         bad = ~trials[column].isin(allowed).to_numpy()
-        words = _listed(trials.loc[bad, column].unique())
-        _refuse(trials, bad, f"'{column}' holds no category ({words})", f"there are {listed}")
+        others = _listed(trials.loc[bad, column].unique())
+        _refuse(trials, bad, f"'{column}' holds no category ({others})", f"there are {listed}")
     bad = ~trials["object_response"].isin(known | {NO_ANSWER}).to_numpy()
-    words = _listed(trials.loc[bad, "object_response"].unique())
-    _refuse(trials, bad, f"the answer is no category ({words})", f"there are {listed}, and 'na' for none")
+    others = _listed(trials.loc[bad, "object_response"].unique())
+    _refuse(trials, bad, f"the answer is no category ({others})", f"there are {listed}, and 'na' for none")
     bad = trials.duplicated(["set", "subj", "condition", "stimulus"]).to_numpy()
     _refuse(trials, bad, "an observer has a second trial on the same stimulus", "keep one")
     if matched:
         _matched(trials)
     result = trials.copy()
-    result.attrs["categories"] = tuple(_categories(trials, categories))
+    result.attrs["categories"] = offered
     return result
-
-
-def _categories(trials: pd.DataFrame, categories: Sequence[str] | None) -> tuple[str, ...]:
-    if categories is None:
-        categories = trials.attrs.get("categories")
-    if categories is not None:
-        return tuple(categories)
-    there = set(trials["category"])
-    if 2 * len(there & set(CATEGORIES)) >= len(there):
-        return CATEGORIES
-    return tuple(sorted(there | set(trials["texture"]) - {""}))
 
 
 def _matched(trials: pd.DataFrame) -> None:
@@ -291,13 +282,7 @@ def _matched(trials: pd.DataFrame) -> None:
 
 def _refuse(trials: pd.DataFrame, bad: np.ndarray, what: str, advice: str) -> None:
     if bad.any():
-        raise GenclsError(f"trials: {what} in {_rows(trials, bad)}; {advice}")
-
-
-def _rows(table: pd.DataFrame, bad: np.ndarray, most: int = 5) -> str:
-    named = [str(i) for i in table.index[bad]]
-    more = f" and {len(named) - most:,} more" if len(named) > most else ""
-    return f"row{'s'[: len(named) > 1]} {', '.join(named[:most])}{more}"
+        raise GenclsError(f"trials: {what} in {rows(trials, bad)}; {advice}")
 
 
 def _listed(words: np.ndarray, most: int = 3) -> str:
@@ -305,7 +290,10 @@ def _listed(words: np.ndarray, most: int = 3) -> str:
 
 
 def write(trials: pd.DataFrame, path: str | Path) -> Path:
-    """Write trials as CSV with the field's columns first; the file is there whole or not at all."""
+    """Write trials as CSV with the field's columns first; the file is there whole or not at all.
+
+    What could be answered (`trials.attrs["categories"]`) is not in it: give it to `read` where it is not the 16 entry-level categories.
+    """
     path = Path(path)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     first = [c for c in COLUMNS if c in trials]
@@ -337,7 +325,10 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
     plain = [c for c in COLUMNS if c not in ("texture", "stimulus", "set")]
     missing = [c for c in plain if c not in table]
     if missing:
-        raise GenclsError(f"{path} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}; add them")
+        head = text.partition("\n")[0]
+        other = next((sign for sign in (";", "\t") if head.count(sign) >= len(plain) - 1), "")
+        hint = f"its columns seem to be apart by {other!r}, save it with commas" if other else "add them"
+        raise GenclsError(f"{path} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}; {hint}")
     if not {"stimulus", "texture", "set"} <= set(table):
         said = table["set"].unique().tolist() if "set" in table else []
         if len(said) > 1:

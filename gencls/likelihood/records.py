@@ -52,7 +52,7 @@ def key(bound: dict[str, str]) -> str:
 
 
 def read(path: Path) -> xr.Dataset:
-    """The scores of a finished record."""
+    """The scores of a finished record; GenclsError for what is none."""
     try:
         with zarr.storage.ZipStore(path, mode="r") as store:
             scores = xr.open_zarr(store, consolidated=False).load()
@@ -60,8 +60,10 @@ def read(path: Path) -> xr.Dataset:
             {n: v.astype(object).astype(str) for n, v in scores.coords.items() if v.dtype.kind in "OT"}
         )
     except Exception as error:
+        if not Path(path).is_file():
+            raise GenclsError(f"there is no record {path}") from error
         raise GenclsError(
-            f"{path} is no record of scores ({type(error).__name__}); delete it and score again"
+            f"{path} is no record of scores, or a damaged one ({type(error).__name__}); if it is one, delete it and score again"
         ) from error
 
 

@@ -20,7 +20,7 @@ _IMAGES = r"(?:^|_)(([a-zA-Z]+)\d+)-(([a-zA-Z]+)\d+)(?:\.\w+)?$"
 def rows(table: pd.DataFrame, bad: np.ndarray, most: int = 5) -> str:
     """The rows of a mask, for an error message: `row 3, 7 and 12 more`."""
     named = [str(i) for i in table.index[bad]]
-    more = f" and {len(named) - most} more" if len(named) > most else ""
+    more = f" and {len(named) - most:,} more" if len(named) > most else ""
     return f"row{'s' if len(named) > 1 else ''} {', '.join(named[:most])}{more}"
 
 
@@ -39,7 +39,7 @@ def checked(trials: pd.DataFrame, *needed: str) -> pd.DataFrame:
         if column in trials:
             filled(trials, column)
     for column, hint in (
-        ("subj", "pass one observer at a time, or by='subj'"),
+        ("subj", "pass one observer at a time, e.g. by metrics.each(trials, 'subj', …)"),
         ("set", "measure each set alone"),
     ):
         if column in trials:
@@ -83,26 +83,37 @@ def grouped(trials: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     return groups
 
 
+def words(trials: pd.DataFrame) -> set[str]:
+    """The categories that a table names, as such and as textures."""
+    return {str(word) for cue in ("category", "texture") if cue in trials for word in pd.unique(trials[cue])} - {""}
+
+
+def told(trials: pd.DataFrame, categories: Sequence[str] | None = None) -> tuple[str, ...] | None:
+    """The answers that could be given, as far as that is known.
+
+    They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where half or more of
+    the table's are among them (so that a misspelt one is found), else None.
+    """
+    known, own = tuple(categories or trials.attrs.get("categories") or ()), words(trials)
+    if not known and 2 * len(own & set(CATEGORIES)) >= len(own):
+        known = CATEGORIES
+    return known or None
+
+
 def offered(
     trials: pd.DataFrame, categories: Sequence[str] | None = None, strict: bool = True
 ) -> tuple[str, ...] | None:
     """The answers that could be given, and every word in the table checked against them.
 
-    They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where half or more of
-    the table's are among them (so that a misspelt one is found), else (strict) the table's own categories and
-    textures, else None and nothing is checked.
+    They are `told`, else (strict) the table's own `words`, else None and nothing is checked.
     """
-    cues = [c for c in ("category", "texture") if c in trials]
-    own = {str(w) for c in cues for w in pd.unique(trials[c])} - {""}
-    known = tuple(categories or trials.attrs.get("categories") or ())
-    if not known and 2 * len(own & set(CATEGORIES)) >= len(own):
-        known = CATEGORIES
-    if not known and strict:
-        known = tuple(sorted(own))
+    known = told(trials, categories)
+    if known is None and strict:
+        known = tuple(sorted(words(trials)))
     if not known:
         return None
     allowed = {"object_response": {*known, NO_ANSWER}, "category": {*known}, "texture": {*known, ""}}
-    for column in ("object_response", *cues):
+    for column in [c for c in allowed if c in trials]:
         bad = ~trials[column].isin(allowed[column]).to_numpy()
         if bad.any():
             word = trials[column].to_numpy(object)[bad][0]

@@ -30,6 +30,13 @@ class Stimulus:
     image: np.ndarray = field(repr=False, compare=False)
 
 
+def _texts(column: pd.Series) -> pd.Series:
+    """A column as text: 90 is `90`, and what is not there is empty."""
+    return column.map(lambda value: value if isinstance(value, str) else "" if pd.isna(value) else str(value)).astype(
+        object
+    )
+
+
 def spread(size: int, n: int) -> np.ndarray:
     """`n` row numbers spread evenly over `size`, the first and the last among them, or all of them; GenclsError if n < 1."""
     if n < 1:
@@ -48,7 +55,7 @@ class StimulusSet(Sequence[Stimulus]):
     Parameters
     ----------
     name : the set's name, e.g. `cue-conflict`
-    table : one row a stimulus with the columns `name, category, condition, texture`; names are unique
+    table : one row a stimulus with the columns `name, category, condition, texture`, all taken as text; names are unique
     load : row number → image, H×W×3 uint8; called only when an image is asked for
     categories : the answers that observers choose among, in their fixed order
     digests : of the images, where they are known already: `stimulus_digest` of each row
@@ -66,6 +73,9 @@ class StimulusSet(Sequence[Stimulus]):
         digests: Sequence[str] | None = None,
         missing: str = "",
     ) -> None:
+        if isinstance(categories, str) or (words := [c for c in categories if not isinstance(c, str)]):
+            what = f"{categories!r} is one text" if isinstance(categories, str) else f"{words[0]!r} is no text"
+            raise GenclsError(f"stimulus set '{name}': of the categories, {what}; give a list of words")
         lacking = [c for c in COLUMNS if c not in table]
         if lacking:
             raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(lacking)}; it needs {COLUMNS}")
@@ -75,7 +85,7 @@ class StimulusSet(Sequence[Stimulus]):
                 f"stimulus set '{name}': {repeated.iloc[0]!r} stands twice; give each stimulus its own name"
             )
         self.name = name
-        self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True)
+        self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True).apply(_texts)
         self.categories = tuple(categories)
         self.missing = missing
         self._load, self._digests = load, list(digests) if digests is not None else None
@@ -102,7 +112,8 @@ class StimulusSet(Sequence[Stimulus]):
         for column, wanted in values.items():
             if column not in COLUMNS:
                 raise GenclsError(f"stimulus set '{self.name}' has no column {column!r}; it has {', '.join(COLUMNS)}")
-            keep &= self.table[column].isin(wanted if isinstance(wanted, (list, tuple, set)) else [wanted]).to_numpy()
+            texts = [str(v) for v in (wanted if isinstance(wanted, (list, tuple, set)) else [wanted])]
+            keep &= self.table[column].isin(texts).to_numpy()
         return self[np.flatnonzero(keep)]
 
     @property

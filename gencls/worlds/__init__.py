@@ -34,6 +34,5 @@ def open_world(name: str, **settings: object) -> World:
     try:
         return WORLDS[name](**settings)
     except TypeError as error:
-        raise GenclsError(
-            f"world {name!r}: {str(error).partition('() ')[2] or error}; see ShapesWorld's settings"
-        ) from error
+        hint = "see ShapesWorld's settings" if name == "shapes" else "only the shapes world has settings"
+        raise GenclsError(f"world {name!r}: {str(error).partition('() ')[2] or error}; {hint}") from error

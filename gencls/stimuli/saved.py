@@ -1,0 +1,59 @@
+"""A stimulus set as a folder: its images, `stimuli.csv` with a row each, and `categories.txt` with an answer a line."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from gencls.errors import GenclsError
+from gencls.stimuli.pictures import read_picture
+from gencls.stimuli.sets import StimulusSet
+
+TABLE, CATEGORIES = "stimuli.csv", "categories.txt"
+
+
+def write(stimuli: StimulusSet, folder: str | Path, progress: bool = False) -> Path:
+    """Write a set into a new or empty folder, its images as PNG; GenclsError where the folder holds files or the images are not here."""
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise GenclsError(f"{folder} holds files already; name another folder, or empty it")
+    if stimuli.missing:
+        raise GenclsError(f"the pictures of {stimuli.name} are not here: {stimuli.missing}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as stage:
+        stimuli.table.to_csv(Path(stage, TABLE), index=False)
+        Path(stage, CATEGORIES).write_text("".join(f"{category}\n" for category in stimuli.categories))
+        for stimulus in tqdm(stimuli, desc=stimuli.name, unit="image", disable=not progress):
+            Image.fromarray(stimulus.image).save(Path(stage, f"{stimulus.name}.png"))
+        for file in Path(stage).iterdir():
+            file.replace(folder / file.name)
+    return folder
+
+
+def read(folder: str | Path, categories: Sequence[str] | None = None) -> StimulusSet:
+    """The set in a folder, named like it: one that `write` made, or one made by hand in the same form.
+
+    An image's file is the stimulus's name, with or without `.png` after it, in any form that `read_picture` takes. `categories`: what observers
+    choose among; by default what `categories.txt` says, else all that the table names, textures too. GenclsError for what is no such folder.
+    """
+    folder = Path(folder)
+    try:
+        table = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False)
+        if categories is None and (folder / CATEGORIES).is_file():
+            categories = (folder / CATEGORIES).read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise GenclsError(f"{folder} holds no stimulus set: {TABLE} cannot be read ({error})") from error
+    if categories is None:
+        categories = sorted({*table.get("category", ()), *table.get("texture", ())} - {""})
+
+    def load(row: int) -> np.ndarray:
+        path = folder / table["name"].iloc[row]
+        return read_picture(path if path.is_file() else path.with_name(f"{path.name}.png")).image
+
+    return StimulusSet(folder.resolve().name, table, load, categories)
