@@ -37,7 +37,7 @@ COLUMNS = ["measure", "set", "observer", "other", "value", "low", "high", "n"]
 GENERATIVE = ("natural/pixel", "natural/latent", "natural/ar")
 DISCRIMINATIVE = ("natural/resnet", "natural/resnet-noise", "natural/vit")
 BETWEEN = ("natural/denoising-classifier", "natural/clip")
-#: What differs in one thing above all: latents or tokens in the place of pixels; making the same codes or naming what they show, noised or clean; naming it
+#: What differs in one thing above all: latents or tokens in the place of pixels; finer tokens in the place of coarser ones; making the same codes or naming what they show, noised or clean; naming it
 #: from codes or from pixels; captions in the place of labels before one and the same tower; convolutions in the place of patches before the same labels.
 KINDRED = (
     ("natural/latent", "natural/pixel"),
@@ -47,6 +47,8 @@ KINDRED = (
     ("natural/latent", "natural/latent-classifier"),
     ("natural/latent-denoising-classifier", "natural/latent-classifier"),
     ("natural/ar", "natural/tokens"),
+    ("natural/ar", "natural/ar8"),
+    ("natural/ar8", "natural/tokens8"),
     ("natural/latent-classifier", "natural/vit"),
     ("natural/tokens", "natural/vit"),
     ("natural/clip", "natural/vit"),

@@ -82,7 +82,8 @@ def benchmark_table(
     sets; accuracy pools the trials of a set's kept conditions, then averages over sets. κ that is 0/0
     counts as 1, as in the reference; `undefined` says how many such entered. Intervals: percentile
     bootstrap over stimuli within each condition, all observers together (people are four to ten and not
-    resampled). Source: Geirhos et al. 2021, and its public code.
+    resampled); cue-conflict stimuli are taken as independent, though they share images, so that their part of an
+    interval is too narrow. Source: Geirhos et al. 2021, and its public code.
     """
     cells = _cells(kept(trials, left_out))
     observers = list(dict.fromkeys(name for cell in cells for name in cell.observers))

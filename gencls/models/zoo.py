@@ -81,6 +81,8 @@ ENTRIES = (
     Entry(
         "natural/ar", "autoregressive", "image tokens and a causal transformer given the text (like Parti)", "natural"
     ),
+    Entry("natural/ar8", "autoregressive", "the same with 8×8 tokens, of four times the area", "natural"),
+    Entry("natural/tokens8", "discriminative", "a transformer that classifies natural/ar8's image tokens", "natural"),
     Entry(
         "pypi:efficientnet-lite0",
         "discriminative",

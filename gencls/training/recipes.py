@@ -144,6 +144,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/resnet32": replace(_CLASSIFIER, pixels=32),
     "natural/vit": replace(_CLASSIFIER, kind="vit", width=192, depth=(6,), rate=1e-3),
     "natural/tokens": replace(_CODES, of="natural/ar", patch=2),
+    "natural/tokens8": replace(_CODES, of="natural/ar8"),
     "natural/latent-classifier": replace(_CODES, of="natural/latent"),
     "natural/clip": replace(_CLASSIFIER, kind="clip", steps=1500, batch=128, width=192, depth=(6,), rate=1e-3),
     "natural/denoising-classifier": replace(
@@ -152,6 +153,7 @@ RECIPES: dict[str, Recipe] = {
     "natural/latent-denoising-classifier": replace(
         _CLASSIFIER, kind="noised-classifier", steps=10_000, rate=1e-3, of="natural/latent"
     ),
+    "natural/ar8": Recipe("autoregressive", 1000, 128, world=TinyImageNet(), width=256, depth=(6,), first=500),
     "natural/ar": Recipe("autoregressive", 3000, 32, world=TinyImageNet(), width=192, depth=(6,), patch=4, first=2000),
     "sweep/clean": replace(_SWEEP, noise=None),
     **{f"sweep/gamma-{low:g}": replace(_SWEEP, noise=(low, 1.0)) for low in (0.9, 0.75, 0.5, 0.25, 0.0)},

@@ -42,7 +42,7 @@ class Natural(World):
         *("natural/denoising-classifier", "natural/clip"),
         *("natural/resnet", "natural/resnet-noise", "natural/vit"),
         *("natural/latent-denoising-classifier", "natural/latent-classifier", "natural/tokens"),
-        *("natural/pixel32", "natural/resnet32"),
+        *("natural/pixel32", "natural/resnet32", "natural/ar8", "natural/tokens8"),
     )
 
     @property
