@@ -1,4 +1,4 @@
-"""What all tests share: the mirror of public data, which may be absent."""
+"""What all tests share: the mirror of public data, which may be absent; and that how long an example takes is no failure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture

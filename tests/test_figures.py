@@ -300,7 +300,7 @@ def test_reconstructions_mark_the_least_error_of_each_row() -> None:
         figures.reconstructions([[image]], ["a", "b"])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 12), st.integers(1, 5))
 def test_stimuli_grid_has_one_panel_an_image(n: int, columns: int) -> None:
     images = [np.full((8, 8, 3), i, np.uint8) for i in range(n)]

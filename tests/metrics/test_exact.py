@@ -39,7 +39,7 @@ def made_up(subj: str, seed: int, n: int = 40, skill: float = 0.5, conditions: i
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_observer_equals_the_obvious(seed: int, n: int, skill: float) -> None:
     trials = made_up("a", seed, n, skill)
     assert abs(metrics.accuracy(trials, NO_INTERVAL) - plain.accuracy(trials)) < 1e-12
@@ -56,7 +56,7 @@ def test_one_observer_equals_the_obvious(seed: int, n: int, skill: float) -> Non
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_two_observers_equal_the_obvious_in_any_order(seed: int, n: int, p: float, q: float) -> None:
     a, b = made_up("a", seed, n, p), made_up("b", seed + 1, n, q)
     observed, kappa = plain.consistency(a, b)

@@ -59,7 +59,7 @@ def test_same_seed_same_interval_another_seed_another() -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4).filter(sum), st.sampled_from(["bca", "percentile"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_lie_in_range_and_in_order(counts: list[int], method: str) -> None:
     labels = np.repeat(np.arange(4), counts)
     i = Bootstrap(method, draws=200).interval(kappa, labels, 4)

@@ -261,7 +261,7 @@ def test_a_head_that_knows_nothing_gives_every_code_its_share(family: str) -> No
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(place=st.integers(0, TOKENS - 1), seed=st.integers(0, 99))
 def test_probabilities_of_all_codes_at_a_place_sum_to_one_and_the_past_is_not_told(
     family: str, place: int, seed: int
@@ -277,7 +277,7 @@ def test_probabilities_of_all_codes_at_a_place_sum_to_one_and_the_past_is_not_to
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(budget=st.integers(1, 2000), order=st.permutations(range(5)), images=st.permutations(range(3)))
 def test_batches_and_orders_change_nothing(family: str, budget: int, order: list[int], images: list[int]) -> None:
     model, pictures = _model(family), _images(3)

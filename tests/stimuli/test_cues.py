@@ -59,7 +59,7 @@ def test_nothing_is_drawn_where_nothing_changes() -> None:
     assert (cues.edges(np.full((20, 20, 3), 0.3)) == 1).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_texture_patch_is_the_largest_square(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -130,7 +130,7 @@ def test_scrambling_keeps_the_mean_before_clipping(shape: tuple[int, int]) -> No
         assert np.abs(out - m.colour(images, True)).max() > 0.05
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**63), st.sampled_from([8, 24, 40]), st.sampled_from([np.float32, np.float64]))
 def test_any_image_stays_an_image(seed: int, side: int, dtype: type) -> None:
     rng = np.random.default_rng(seed)
@@ -154,7 +154,7 @@ def test_any_image_stays_an_image(seed: int, side: int, dtype: type) -> None:
     assert np.array_equal(image, before)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0.5, 1000), st.integers(0, 100))
 def test_any_positive_sigma_may_be_asked_for(sigma: float, seed: int) -> None:
     image = natural(1, 40, seed)[0]
@@ -163,7 +163,7 @@ def test_any_positive_sigma_may_be_asked_for(sigma: float, seed: int) -> None:
         np.testing.assert_allclose(f(image, level), slow(image, level), rtol=0, atol=1e-6)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**40), st.integers(2, 6))
 def test_an_image_does_not_depend_on_its_batch(seed: int, n: int) -> None:
     images = natural(n, 32, seed % 1000)

@@ -44,7 +44,7 @@ def png16(path: Path, values: np.ndarray, colour_type: int, transparent: tuple[i
     return path
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["png", "bmp", "ppm", "tiff"]))
 def test_a_lossless_file_comes_back_to_the_pixel(
     tmp_path_factory: pytest.TempPathFactory, height: int, width: int, kind: str
@@ -57,7 +57,7 @@ def test_a_lossless_file_comes_back_to_the_pixel(
     np.testing.assert_array_equal(picture.image, image)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.tuples(*[st.integers(0, 255)] * 4))
 def test_alpha_is_laid_on_white(tmp_path_factory: pytest.TempPathFactory, rgba: tuple[int, ...]) -> None:
     path = tmp_path_factory.mktemp("alpha") / "a.png"
@@ -163,7 +163,7 @@ def test_reducing_averages_instead_of_skipping(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_picture(tmp_path / "a.png", max_side=128).image, 127.5, atol=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 80))
 def test_prepare_gives_the_size_and_stays_in_range(height: int, width: int, size: int) -> None:
     flat = np.full((height, width, 3), (255, 128, 0), np.uint8)

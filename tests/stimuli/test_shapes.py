@@ -70,7 +70,7 @@ def test_another_process_draws_the_same_in_another_order() -> None:
 
 
 @given(st.sampled_from(SETS), st.integers(0, 10**6), st.sampled_from(["train", "dev", "test"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_stimulus_does_not_hang_on_how_many_were_asked_for(name: str, seed: int, split: str) -> None:
     world = ShapesWorld(seed=seed)
     few, many = world.stimuli(name, 3, split), world.stimuli(name, 300, split)
