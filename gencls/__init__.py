@@ -27,7 +27,7 @@ def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
     """An observer by its id (`gencls models` lists them), `hf:REPO[@REVISION]` of the hub, or the path of a local folder.
 
     `allow_pickles`: take weights that are not there as safetensors, too; opening a pickle can run code. `options`: `device`, `dtype`,
-    `offload`, `resolution`, `crop` and `compile`, as `gencls.models.zoo.open_model` has them.
+    `offload`, `resolution`, `crop` and `compile`, as `gencls.models.zoo.open_model` has them, and `engine`, `workers` and `address` for a Ray cluster.
 
     >>> gencls.load("shapes/pixel").classify(images, classes=["star", "heart"])  # doctest: +SKIP
     """
@@ -36,9 +36,9 @@ def load(model: str, allow_pickles: bool = False, **options: Any) -> Observer:
     from gencls.classify import Observer
     from gencls.models import zoo
 
-    known = [o for o in signature(zoo.open_model).parameters if o not in ("model", "allow_pickles")]
+    known = {*signature(zoo.open_model).parameters, *signature(Observer).parameters} - {"model", "options"}
     if unknown := sorted(options.keys() - known):
-        raise GenclsError(f"load has no option {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+        raise GenclsError(f"load has no option {', '.join(map(repr, unknown))}; there are {', '.join(sorted(known))}")
     return Observer(model, allow_pickles, **options)
 
 

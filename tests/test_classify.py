@@ -95,3 +95,21 @@ def test_what_cannot_be_answered_is_named() -> None:
         gencls.load("shapes/vit")
     with pytest.raises(GenclsError, match="colour"):
         gencls.world("shapes", colour=1)
+
+
+def test_what_has_no_effect_or_is_not_there_is_said() -> None:
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    observer = gencls.load("shapes/resnet")
+    assert "the prompt has no effect" in observer.classify(grey, prompt="a photo of a {}").note
+    assert "prompt" not in observer.classify(grey).note
+    for given, what in (
+        ({"classes": "star"}, "classes is one text, 'star'"),
+        ({"classes": ["star", 1]}, "1 is no text|knows nothing else"),
+        ({"weighting": "foo"}, "foo"),
+    ):
+        with pytest.raises(GenclsError, match=what):
+            observer.classify(grey, **given)  # type: ignore[arg-type]
+    with pytest.raises(GenclsError, match="image 0: floating-point pixels"):
+        observer.classify(Image.fromarray(np.zeros((8, 8), np.float32)))
+    with pytest.raises(GenclsError, match="load has no option 'devise'; there are .*device"):
+        gencls.load("shapes/resnet", devise="cpu")
