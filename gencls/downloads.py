@@ -234,10 +234,16 @@ def alone(target: Path) -> Iterator[None]:
         yield
         return
     lock = target.with_name(target.name + ".lock")
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    lock.unlink(missing_ok=True)
+    with contextlib.ExitStack() as held:
+        while True:
+            handle = held.enter_context(lock.open("w"))
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if lock.exists() and lock.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                break  # else the one before has taken this file away, and somebody may hold a new one
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _download(wanted: Source, url: str, target: Path, how: str, progress: bool) -> None:

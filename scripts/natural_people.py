@@ -1,7 +1,7 @@
 """Compute what the natural world's pages say of people, of resolution and of noise: `GENCLS_MIRROR=… python scripts/natural_people.py [TABLE…]`, after `scripts/records.py`.
 
 People's trials are read from the public archives and are not committed; what is computed from them is. Of the tables, `people` and
-`resolution` take about a minute, `coded` and `drawn` (the models' pictures, at two guidances) about 20 together.
+`resolution` take about a minute, `coded` and `drawn` (the models' pictures, at three guidances) about 20 together.
 """
 
 from __future__ import annotations

@@ -111,5 +111,5 @@ def test_what_has_no_effect_or_is_not_there_is_said() -> None:
             observer.classify(grey, **given)  # type: ignore[arg-type]
     with pytest.raises(GenclsError, match="image 0: floating-point pixels"):
         observer.classify(Image.fromarray(np.zeros((8, 8), np.float32)))
-    with pytest.raises(GenclsError, match="load has no option 'devise'; there are .*device"):
+    with pytest.raises(GenclsError, match=r"load has no option 'devise'; there are .*device"):
         gencls.load("shapes/resnet", devise="cpu")

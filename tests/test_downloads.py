@@ -386,3 +386,21 @@ def test_the_shipped_digests_are_those_of_the_mirror(mirror: Path) -> None:
         listed = {path for path in archives.manifest(name) if not path.endswith("/")}
         assert listed <= set(archive.names())
     assert fetch("gamma-table").stat().st_size == 2128
+
+
+def test_one_at_a_time_however_many_wait(tmp_path: Path) -> None:
+    target, inside = tmp_path / "record", []
+    target.write_text("0")
+
+    def add(_: int) -> None:
+        with downloads.alone(target):
+            inside.append(1)
+            assert len(inside) == 1
+            number = int(target.read_text())
+            time.sleep(0.002)
+            target.write_text(str(number + 1))
+            inside.clear()
+
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(add, range(40)))
+    assert target.read_text() == "40" and [p.name for p in tmp_path.iterdir()] == ["record"]

@@ -99,6 +99,12 @@ def test_some_of_the_manipulated_photographs_are_the_same_with_the_data_and_with
     assert alone.stimulus_digests() == here.stimulus_digests()
 
 
+def test_more_photographs_than_are_on_record_come_after_those(mirror: Path) -> None:
+    some, more = (gencls.world("natural").stimuli("colour", n) for n in (55, 60))
+    assert list(more.table["name"])[:55] == list(some.table["name"]) and len(more) == 60
+    assert more[:55].stimulus_digests() == some.stimulus_digests()
+
+
 def test_no_page_shows_a_photograph_of_tiny_imagenet(mirror: Path) -> None:
     world = gencls.world("natural")
     seen = robustness.Answered(

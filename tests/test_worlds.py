@@ -124,3 +124,14 @@ def test_a_model_that_nobody_knows_is_named_where_the_stimuli_are_not_here(
     assert (
         world.scores(world.stimuli("edge"), "natural/resnet", dtype="bfloat16").origin == "record"
     )  # float32, as always
+
+
+def test_scores_are_bound_to_the_weights_that_were_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch of a hub's model moves on while it is opened: the digest after that is the record's."""
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path))
+    said = iter(["before"])
+    monkeypatch.setattr("gencls.models.zoo.digest", lambda model: next(said, "after"))
+    world = gencls.world("shapes")
+    found = world.scores(world.stimuli("photos", 2), "shapes/resnet")
+    assert (found.origin, found.scores.attrs["model_digest"]) == ("computed", "after")
+    assert world.scores(world.stimuli("photos", 2), "shapes/resnet").origin == "cached"

@@ -6,19 +6,21 @@ file each, so that a kill loses at most the stimuli in flight; the next run take
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 import zarr
 
+from gencls import downloads
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 
@@ -71,7 +73,7 @@ def write(scores: xr.Dataset, path: Path) -> None:
     """Write a finished record: whole, or not at all."""
     texts = {name: value.astype(object) for name, value in scores.coords.items() if value.dtype.kind == "U"}
     chunks = {name: {"chunks": value.shape} for name, value in scores.data_vars.items()}
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -89,6 +91,20 @@ def write(scores: xr.Dataset, path: Path) -> None:
         ) from error
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """One run at a time reads and writes a record, whose folder is made; the others wait."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with downloads.alone(path):
+            yield
+    except OSError as error:
+        raise GenclsError(
+            f"the record {path} could not be written ({error.strerror or error}); choose another folder, and run again: what "
+            "was computed is kept"
+        ) from error
 
 
 def unfinished(path: Path) -> Path:
@@ -127,8 +143,10 @@ class Work:
             ) from error
 
     def get(self, digest: str, key: str) -> np.ndarray | None:
-        file = self._file(digest, key)
-        return np.load(file, allow_pickle=False) if file.exists() else None
+        try:
+            return np.load(self._file(digest, key), allow_pickle=False)
+        except FileNotFoundError:
+            return None
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

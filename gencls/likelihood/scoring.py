@@ -14,7 +14,6 @@ import xarray as xr
 from tqdm import tqdm
 
 from gencls import categories as cats
-from gencls import downloads
 from gencls.errors import GenclsError
 from gencls.likelihood import records
 from gencls.likelihood.forecast import evaluations
@@ -68,7 +67,7 @@ def score(
     -------
     Dataset with `error` (stimulus × class × t × draw, float32, NaN where nothing was spent) and the coordinates `t` (timestep /
     num_train_timesteps; ends where α or σ is 0 are left out), `timestep`, `log_snr`, `quadrature` (the share of (0, 1) of each t), or, for a classifier, `log_probability`
-    (stimulus × class), or, for an autoregressive model, `log_likelihood` (stimulus × class × token; `row` and `column` of each token); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
+    (stimulus × class), or, for an autoregressive model, `log_likelihood` (stimulus × class × token; `row` and `column` of each token, or, where a record keeps no more, summed over each row, as the attribute `tokens` says); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
     """
     classes = list(stimuli.categories if classes is None else classes)
     if len(set(classes)) < 2 or len(set(classes)) != len(classes):
@@ -96,8 +95,7 @@ def score(
     scores = scores.assign_coords({"class": np.array(classes, str)})
     scores.attrs.update(bound, set=stimuli.name, **asking.told.facts)
     if record is not None and work is not None:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with downloads.alone(record):  # another run may have put some of them there meanwhile
+        with records.alone(record):  # another run may have put some of them there meanwhile
             if keys == names and (old := _recorded(record, bound) if record.exists() else known) is not None:
                 found = records.matching(old, bound, *zip(*((names[i], digests[i]) for i in lacking), strict=True))
                 scores = records.join(old, scores.isel(stimulus=[i for i, row in enumerate(found) if row is None]))

@@ -26,8 +26,8 @@ def expected_calibration_error(
     counts; `answers_correct` is (n,) bool. Bins are (k/bins, (k+1)/bins], the first closed; the gap of a
     bin counts by its trials. `curve` has one (mean confidence, accuracy, n) for every bin that is not
     empty. In small samples even a perfectly calibrated observer has one above 0: `by_chance` is what one who is
-    this sure would have, on average. Resampling adds as much again, so that the interval is the basic bootstrap's
-    (Davison and Hinkley 1997, 5.2): the draws mirrored at the estimate, never below 0. Source: Guo et al. 2017.
+    this sure would have, on average. Resampling adds about as much again: the interval is the draws' percentiles,
+    less what their mean is above the estimate, never below 0. Source: Guo et al. 2017.
     """
     confidence = np.asarray(probabilities, float)
     correct = np.asarray(answers_correct)
@@ -58,6 +58,5 @@ def expected_calibration_error(
     named["by_chance"] = np.mean(
         [error(confidence - (rng.random(len(gap)) < confidence)) for _ in range(bootstrap.draws)]
     )
-    least, most = bootstrap.percentiles(draws)
-    low, high = max(0.0, 2 * value - most), max(0.0, 2 * value - least)
-    return Estimate(value, low, high, len(gap), method="basic bootstrap", **named)
+    least, most = bootstrap.percentiles(draws - (draws.mean() - value))
+    return Estimate(value, max(0.0, least), most, len(gap), method="percentile bootstrap, bias taken off", **named)

@@ -94,7 +94,8 @@ def told(trials: pd.DataFrame, categories: Sequence[str] | None = None) -> tuple
     They are `categories`, else `trials.attrs["categories"]`, else the 16 entry-level ones where half or more of
     the table's are among them (so that a misspelt one is found), else None.
     """
-    known, own = tuple(categories or trials.attrs.get("categories") or ()), words(trials)
+    given = trials.attrs.get("categories") if categories is None else categories
+    known, own = tuple(() if given is None else given), words(trials)
     if not known and 2 * len(own & set(CATEGORIES)) >= len(own):
         known = CATEGORIES
     return known or None

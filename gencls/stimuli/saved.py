@@ -23,14 +23,18 @@ def write(stimuli: StimulusSet, folder: str | Path, progress: bool = False) -> P
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise GenclsError(f"{folder} holds files already; name another folder, or empty it")
+    if out := [n for n in stimuli.table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]:
+        raise GenclsError(f"a stimulus named {out[0]!r} would lie outside {folder}; give it another name")
     if stimuli.missing:
         raise GenclsError(f"the pictures of {stimuli.name} are not here: {stimuli.missing}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as stage:
         stimuli.table.to_csv(Path(stage, TABLE), index=False)
-        Path(stage, CATEGORIES).write_text("".join(f"{category}\n" for category in stimuli.categories))
+        Path(stage, CATEGORIES).write_text("".join(f"{c}\n" for c in stimuli.categories), encoding="utf-8")
         for stimulus in tqdm(stimuli, desc=stimuli.name, unit="image", disable=not progress):
-            Image.fromarray(stimulus.image).save(Path(stage, f"{stimulus.name}.png"))
+            path = Path(stage, f"{stimulus.name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(stimulus.image).save(path)
         for file in Path(stage).iterdir():
             file.replace(folder / file.name)
     return folder
@@ -46,7 +50,8 @@ def read(folder: str | Path, categories: Sequence[str] | None = None) -> Stimulu
     try:
         table = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False)
         if categories is None and (folder / CATEGORIES).is_file():
-            categories = (folder / CATEGORIES).read_text(encoding="utf-8").split("\n")[:-1]
+            lines = (folder / CATEGORIES).read_text(encoding="utf-8-sig").splitlines()
+            categories = [line.strip() for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise GenclsError(f"{folder} holds no stimulus set: {TABLE} cannot be read ({error})") from error
     if categories is None:

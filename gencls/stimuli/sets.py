@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,11 +30,13 @@ class Stimulus:
     image: np.ndarray = field(repr=False, compare=False)
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    """A column as text: 90 is `90`, and what is not there is empty."""
-    return column.map(lambda value: value if isinstance(value, str) else "" if pd.isna(value) else str(value)).astype(
-        object
-    )
+def _text(value: object) -> str:
+    """A cell of a table as text: 90 and 90.0 are `90`, and what is not there is empty."""
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
 
 def spread(size: int, n: int) -> np.ndarray:
@@ -79,13 +81,14 @@ class StimulusSet(Sequence[Stimulus]):
         lacking = [c for c in COLUMNS if c not in table]
         if lacking:
             raise GenclsError(f"stimulus set '{name}': the table lacks {', '.join(lacking)}; it needs {COLUMNS}")
+        table = table.loc[:, list(COLUMNS)].reset_index(drop=True).map(_text).astype(object)
         repeated = table["name"][table["name"].duplicated()]
         if len(repeated):
             raise GenclsError(
                 f"stimulus set '{name}': {repeated.iloc[0]!r} stands twice; give each stimulus its own name"
             )
         self.name = name
-        self.table = table.loc[:, list(COLUMNS)].reset_index(drop=True).apply(_texts)
+        self.table = table
         self.categories = tuple(categories)
         self.missing = missing
         self._load, self._digests = load, list(digests) if digests is not None else None
@@ -112,8 +115,8 @@ class StimulusSet(Sequence[Stimulus]):
         for column, wanted in values.items():
             if column not in COLUMNS:
                 raise GenclsError(f"stimulus set '{self.name}' has no column {column!r}; it has {', '.join(COLUMNS)}")
-            texts = [str(v) for v in (wanted if isinstance(wanted, (list, tuple, set)) else [wanted])]
-            keep &= self.table[column].isin(texts).to_numpy()
+            several = wanted if isinstance(wanted, Iterable) and not isinstance(wanted, str) else [wanted]
+            keep &= self.table[column].isin([_text(value) for value in several]).to_numpy()
         return self[np.flatnonzero(keep)]
 
     @property

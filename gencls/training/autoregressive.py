@@ -164,7 +164,7 @@ def janus(seed: int, *, width: int, depth: int, side: int, grid: int = 8, texts:
 
 
 def quantized(vq: Any, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """n×3×s×s in [−1, 1] → latents z of length 1, n×d×8×8; their cosines with every code, n×rows×columns×K; the nearest codes, n×rows×columns."""
+    """n×3×s×s in [−1, 1] → latents z of length 1, n×d×rows×columns; their cosines with every code, n×rows×columns×K; the nearest codes, n×rows×columns."""
     z = F.normalize(vq.quant_conv(vq.encoder(pixels)).float(), dim=1)
     cosines = torch.einsum("nchw,kc->nhwk", z, F.normalize(vq.quantize.embedding.weight, dim=-1))
     return z, cosines, cosines.argmax(-1)

@@ -97,9 +97,10 @@ class Natural(World):
             options["spectrum"] = manipulations.mean_spectrum(
                 world.stimuli("photos", split="dev").images().astype(float) / 255
             )
-        photos = world.stimuli("photos", max(n, OOD_COUNT))
-        chosen = photos[self._some(photos, n)]  # of those on record, as without the data
-        return under_every_level(name, chosen, levels, self.categories, options)
+        first, whole = world.stimuli("photos", OOD_COUNT).table["name"], world.stimuli("photos")
+        on_record = whole.table["name"].isin(first).to_numpy()  # which come first
+        rows = np.concatenate([np.flatnonzero(on_record), np.flatnonzero(~on_record)])[: spread(len(whole), n).size]
+        return under_every_level(name, whole[rows], levels, self.categories, options)
 
     def _recorded(self, name: str, why: str) -> StimulusSet | None:
         """A set as the first record of it holds it."""

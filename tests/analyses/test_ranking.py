@@ -90,6 +90,19 @@ def test_one_pair_has_the_interval_that_metrics_give_it() -> None:
     assert found["net"].high - found["net"].low == pytest.approx(alone.high - alone.low, rel=0.05)
 
 
+def test_overall_accuracy_on_stimuli_that_share_images_has_the_interval_that_metrics_give_it() -> None:
+    right = np.repeat(np.random.default_rng(0).random(40) < 0.7, 12)  # by the content image
+    right[::5] ^= True
+    table = made("net", right, "cue-conflict").assign(
+        stimulus=[f"cat{k // 12}-dog{(k + k // 12) % 24}" for k in range(480)]
+    )
+    found, alone = robustness.ood_accuracy(table)["net"], metrics.accuracy(table, metrics.Bootstrap(draws=4000))
+    assert found.value == alone.value
+    assert found.high - found.low == pytest.approx(alone.high - alone.low, rel=0.07)
+    naive = alone.naive[1] - alone.naive[0]
+    assert alone.high - alone.low > 1.5 * naive
+
+
 def test_a_difference_of_equally_near_observers_is_found_about_as_often_as_it_should_be() -> None:
     """Nobody's errors hang on anyone's, 100 times over: p below .2 in at most a fifth, but in far more than the 3% that undamped draws leave."""
     rng, names, below = np.random.default_rng(0), [f"cat{k // 6}-dog{k % 24}" for k in range(240)], 0

@@ -348,7 +348,9 @@ def test_a_calibrated_observer_is_as_far_off_as_by_chance() -> None:
         few = metrics.Bootstrap("percentile", draws=50)
         found.append(metrics.expected_calibration_error(sure, rng.random(400) < sure, bootstrap=few))
     assert np.mean(found) == pytest.approx(np.mean([e.by_chance for e in found]), rel=0.1)
-    assert np.mean([e.low for e in found]) < 0.5 * np.mean(found) and all(e.low >= 0 for e in found)
+    assert np.mean([e.low for e in found]) < np.mean(found) - 0.01 and all(0 <= e.low <= e <= e.high for e in found)
+    even = metrics.expected_calibration_error(np.full(40, 0.5), np.arange(40) % 2)
+    assert (even, even.low) == (0, 0) and even.high > 0.05  # right half of the time in 40 answers is no certainty
     off = metrics.expected_calibration_error(np.full(400, 0.9), rng.random(400) < 0.6)
     assert off.by_chance < 0.03 < 0.2 < off.low < off < off.high
 

@@ -35,6 +35,19 @@ def test_a_folder_made_by_hand_needs_only_images_and_a_table(tmp_path: Path) -> 
     found = saved.read(tmp_path)
     assert found.categories == ("cat", "dog") and found[0].condition == "10" and (found[0].image == 200).all()
     assert saved.read(tmp_path, ["dog", "fox", "cat"]).categories == ("dog", "fox", "cat")
+    (tmp_path / "categories.txt").write_text("dog\ncat")
+    assert saved.read(tmp_path).categories == ("dog", "cat")
+
+
+def test_names_may_hold_folders_but_lead_nowhere_else(tmp_path: Path) -> None:
+    def named(*names: str) -> StimulusSet:
+        table = pd.DataFrame({"name": names, "category": "dog", "condition": "", "texture": ""})
+        return StimulusSet("mine", table, lambda row: np.full((2, 2, 3), row, np.uint8), ["dog", "cat"])
+
+    assert saved.read(saved.write(named("dog/1", "dog/2"), tmp_path / "in"))[1].image.max() == 1
+    for name in ("../dog", str(tmp_path / "dog")):
+        with pytest.raises(GenclsError, match="outside"):
+            saved.write(named(name), tmp_path / "out")
 
 
 def test_what_is_no_set_is_said(tmp_path: Path) -> None:
@@ -51,7 +64,9 @@ def test_a_table_of_numbers_is_taken_as_text_and_categories_are_words() -> None:
     table = pd.DataFrame({"name": [1, 2], "category": ["dog", "cat"], "condition": [0, 90], "texture": [np.nan, "cat"]})
     stimuli = StimulusSet("mine", table, lambda row: np.zeros((2, 2, 3), np.uint8), ["dog", "cat"])
     assert stimuli.conditions == ["0", "90"] and stimuli.table["texture"].tolist() == ["", "cat"]
-    assert len(stimuli.where(condition=90)) == len(stimuli.where(condition="90")) == 1
+    assert len(stimuli.where(condition=90)) == len(stimuli.where(condition=np.array(["90", "7"]))) == 1
+    with pytest.raises(GenclsError, match="stands twice"):
+        StimulusSet("mine", table.assign(name=[1.0, "1"]), lambda row: np.zeros((2, 2, 3), np.uint8), ["dog", "cat"])
     for categories, what in (("dog", "'dog' is one text"), ([1, 2], "1 is no text")):
         with pytest.raises(GenclsError, match=what):
             StimulusSet("mine", table, lambda row: np.zeros((2, 2, 3), np.uint8), categories)  # type: ignore[arg-type]
