@@ -8,7 +8,7 @@ import pandas as pd
 
 from gencls import figures
 from gencls.analyses.bias import Seen
-from gencls.analyses.photographs import GENERATIVE, OWN, of_people
+from gencls.analyses.photographs import COARSE, GENERATIVE, OWN, of_people
 from gencls.figures.style import COLOURS, INK
 
 #: Who else saw the stimuli: people, and networks trained on stylised images (SIN), which take texture away, or on photographs.
@@ -26,7 +26,7 @@ def rows(seen: Seen, biases: pd.DataFrame, table: pd.DataFrame, origin: str) -> 
     others["name"] = [_crowd(o) for o in others["observer"]]
     others = others.sort_values("name", key=lambda names: names.map(CROWDS.index), kind="stable")
     ours = biases[(biases["category"] == "") & biases["observer"].isin(seen.models)]
-    order = list(dict.fromkeys([m for pair in OWN for m in pair] + list(seen.models)))
+    order = list(dict.fromkeys([m for pair in (*OWN, COARSE) for m in pair] + list(seen.models)))
     ours = ours.assign(name=ours["observer"], origin=[seen.origin(o) for o in ours["observer"]])
     ours = ours.sort_values("observer", key=lambda names: names.map(order.index))
     columns = ["name", "observer", "origin", "value", "low", "high", "n"]
@@ -39,11 +39,11 @@ def _crowd(observer: str) -> str:
 
 def looks(observers: Iterable[str]) -> dict[str, figures.Style]:
     """Blue circles make images, orange squares were told the labels of what one of these made, green triangles are the other classifiers, grey dots networks."""
-    controls = {control for _, control in OWN}
+    controls = {control for _, control in (*OWN, COARSE)}
     found = {}
     for name in observers:
         if name.startswith("natural/"):
-            makes = name in (*GENERATIVE, "natural/pixel32")
+            makes = name in (*GENERATIVE, COARSE[0], "natural/pixel32")
             found[name] = MAKES if makes else NAMES_THE_SAME if name in controls else OTHER
         elif not figures.is_person(name):
             found[name] = figures.Style(INK, "o")

@@ -60,6 +60,8 @@ OWN = (
     ("natural/latent", "natural/latent-denoising-classifier"),
     ("natural/ar", "natural/tokens"),
 )
+#: The model of tokens as it was first, with coarser tokens, and its control.
+COARSE = ("natural/ar8", "natural/tokens8")
 #: Accuracy on held-out photographs that was asked of each before the first training (on two cores with bf16 units).
 ASKED = {
     **{"natural/pixel": 0.45, "natural/latent": 0.50, "natural/ar": 0.45, "natural/resnet": 0.72},
