@@ -97,10 +97,10 @@ class Natural(World):
             options["spectrum"] = manipulations.mean_spectrum(
                 world.stimuli("photos", split="dev").images().astype(float) / 255
             )
-        first, whole = world.stimuli("photos", OOD_COUNT).table["name"], world.stimuli("photos")
-        on_record = whole.table["name"].isin(first).to_numpy()  # which come first
-        rows = np.concatenate([np.flatnonzero(on_record), np.flatnonzero(~on_record)])[: spread(len(whole), n).size]
-        return under_every_level(name, whole[rows], levels, self.categories, options)
+        photos = world.stimuli(
+            "photos", max(n, OOD_COUNT)
+        )  # those on record, as without the data, unless more are asked for
+        return under_every_level(name, photos[self._some(photos, n)], levels, self.categories, options)
 
     def _recorded(self, name: str, why: str) -> StimulusSet | None:
         """A set as the first record of it holds it."""
