@@ -32,6 +32,7 @@ from gencls.stimuli.shapes import (
     _pixels,
     _shape_template,
     _texture_template,
+    low_passed,
 )
 
 NAME = "illusions"
@@ -136,7 +137,8 @@ def draw(painter: ShapesWorld, kind: str, first: int, second: int, quarters: int
         layer = np.where(large & ~small, 2, 0)
     else:
         layer = np.where(mask(SHAPES[first], across, quarters, (x, y), turn), 2, 0)
-    return _pixels(layer.astype(np.uint8), _colours(r[:13]))
+    image = _pixels(layer.astype(np.uint8), _colours(r[:13]))
+    return image if painter.low_pass is None else low_passed(image, painter.low_pass)
 
 
 def stimuli(painter: ShapesWorld, n: int = 48) -> StimulusSet:

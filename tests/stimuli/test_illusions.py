@@ -97,3 +97,12 @@ def test_the_low_frequencies_of_a_hybrid_are_those_of_the_first() -> None:
 def test_the_pixels_are_the_same_on_every_platform() -> None:
     images = illusions.stimuli(PAINTER, 12).images()
     assert hashlib.sha256(images.tobytes()).hexdigest()[:16] == "1cae089c9c9c26ed"
+
+
+def test_a_low_passed_world_has_low_passed_illusions() -> None:
+    """But for what clipping and rounding bring back, nothing is left from 4 cycles an image on."""
+    few = illusions.stimuli(ShapesWorld(low_pass=4), 3)
+    power = np.abs(np.fft.fft2(few.images().mean(-1))) ** 2
+    f = np.fft.fftfreq(32, 1 / 32)
+    beyond = np.hypot(f[:, None], f) >= 4
+    assert (power[:, beyond].sum(1) < 2e-3 * power.sum((1, 2))).all()
