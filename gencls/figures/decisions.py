@@ -41,6 +41,8 @@ def error_curves(
 ) -> Axes:
     """Denoising errors of one stimulus, one curve a class, against the noise level.
 
+    Parameters
+    ----------
     errors : dims `class` and `timestep`, coords `t` or `log_snr` along `timestep`; other dims (draw) are
         averaged, NaN skipped, so a `stimulus` must have been chosen
     highlight : class → what it is, e.g. {"cat": "shape", "clock": "texture"}; without it the class of the

@@ -48,6 +48,8 @@ def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = 
     1 (shape) on the left to 0 (texture). The vertical line is an observer's whole bias, its interval a band where there
     are at most six observers; the legend gives it in numbers.
 
+    Parameters
+    ----------
     biases : `observer, category, value[, low, high]`, values 0–1. Rows with an empty category hold the whole
         bias; an observer without one gets the mean over categories.
     dodge : move observers apart within a row, so that intervals do not hide each other
@@ -130,6 +132,8 @@ def ood_curves(
 ) -> np.ndarray:
     """Accuracy against the conditions of each stimulus set, as small multiples. Returns the array of Axes.
 
+    Parameters
+    ----------
     frame : `set, observer, condition, value[, low, high, person]`; sets and conditions are drawn in the
         frame's order, evenly spaced. Rows with a non-empty `person` are single people: points, their range a
         band, their mean the line (unless rows without `person` give it).
@@ -322,6 +326,8 @@ def forest(
 ) -> Axes:
     """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
 
+    Parameters
+    ----------
     estimates : `name, observer, origin, value[, low, high]`, as in results.json; those whose `origin` is
         "reported" are the paper's. Within a row the observers stand in the frame's order, from the top.
     key : whether a legend names the observers; without one where the names of the rows do

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+ROOT = Path(__file__).parents[2]
 TOY = "_executed/shapes/toy/toy.html"
 
 
@@ -184,3 +186,16 @@ def test_a_bare_jupyter_book_runs_what_was_never_run(tmp_path: Path, toy_root: P
     subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
     assert (root / "_build/html/index.html").is_file()
     assert json.loads((root / "_executed/shapes/toy/results.json").read_text())
+
+
+def test_the_reference_renders_without_a_warning(tmp_path: Path) -> None:
+    """A build of the book fails at a warning; docstrings are where they come from."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    own = {k: v for k, v in config.items() if k.startswith(("autodoc", "napoleon", "default_role"))}
+    own["extensions"] = ["myst_parser", "sphinx.ext.napoleon", "sphinx.ext.autodoc"]
+    (tmp_path / "conf.py").write_text("".join(f"{name} = {value!r}\n" for name, value in own.items()))
+    shutil.copy(ROOT / "book" / "api.md", tmp_path / "index.md")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(tmp_path), str(tmp_path / "html")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gencls.figures.forest" in (tmp_path / "html" / "index.html").read_text()
