@@ -238,8 +238,9 @@ def alone(target: Path) -> Iterator[None]:
         while True:
             handle = held.enter_context(lock.open("w"))
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if lock.exists() and lock.stat().st_ino == os.fstat(handle.fileno()).st_ino:
-                break  # else the one before has taken this file away, and somebody may hold a new one
+            with contextlib.suppress(FileNotFoundError):
+                if lock.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                    break  # else the one before has taken this file away, and somebody may hold a new one
         try:
             yield
         finally:

@@ -81,7 +81,7 @@ class World:
     noise_seeds: tuple[int, ...] = NOISE_SEEDS
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
-        """A stimulus set of this world by name; `n` of them, spread over the set, or all."""
+        """A stimulus set of this world by name; `n` of them, spread over the set (of manipulated photos and illusions `n` a condition), or all."""
         raise GenclsError(f"the world {self.name!r} has no stimulus set {name!r}; it has {', '.join(self.sets)}")
 
     def people(self, name: str) -> dict[str, pd.DataFrame]:

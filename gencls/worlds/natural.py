@@ -97,9 +97,7 @@ class Natural(World):
             options["spectrum"] = manipulations.mean_spectrum(
                 world.stimuli("photos", split="dev").images().astype(float) / 255
             )
-        photos = world.stimuli(
-            "photos", max(n, OOD_COUNT)
-        )  # those on record, as without the data, unless more are asked for
+        photos = world.stimuli("photos", max(n, OOD_COUNT))  # those on record, unless more are asked for
         return under_every_level(name, photos[self._some(photos, n)], levels, self.categories, options)
 
     def _recorded(self, name: str, why: str) -> StimulusSet | None:
