@@ -13,18 +13,8 @@ import numpy as np
 import pandas as pd
 
 from gencls import metrics, trials
-from gencls.analyses.robustness import (
-    PEOPLE,
-    QUICK,
-    Answered,
-    Drawn,
-    Weights,
-    differences,
-    drawn,
-    enough,
-    estimate,
-    images_of,
-)
+from gencls.analyses.resampling import Drawn, Weights, differences, drawn, enough, estimate, images_of
+from gencls.analyses.robustness import PEOPLE, QUICK, Answered
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.agreement import kappa

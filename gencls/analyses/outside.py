@@ -10,7 +10,7 @@ import pandas as pd
 
 from gencls import metrics, trials
 from gencls.analyses.agreement import mean_defined
-from gencls.analyses.robustness import Weights, drawn, estimate
+from gencls.analyses.resampling import Weights, drawn, estimate
 from gencls.errors import GenclsError
 from gencls.metrics import Estimate
 from gencls.metrics.agreement import kappa

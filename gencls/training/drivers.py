@@ -106,7 +106,9 @@ def classifier(
 def latent_classifier(seed: int, unet: Mapping[str, Any], labels: Sequence[str]) -> UNetClassifier:
     """The untrained classifier of noised latents, its weights a function of the seed. `unet`: the configuration of the generator's U-Net."""
     torch.manual_seed(seed)
-    network = UNetClassifier(dict(unet), list(labels))
+    network = UNetClassifier(
+        {k: v for k, v in unet.items() if k != "_name_or_path"}, list(labels)
+    )  # no path of this machine
     for part in network.modules():
         if isinstance(part, Attention):
             part.set_processor(AttnProcessor())  # the fused kernel's backward pass is slow on 64 tokens

@@ -135,3 +135,9 @@ def test_what_codes_cannot_do_is_refused(folder: Path, tmp_path: Path) -> None:
     (other / "preprocessor_config.json").write_text(json.dumps({"codes_of": of, "digest": "0"}))
     with pytest.raises(GenclsError, match=f"another training of {of}"):
         open_folder(other, "codes")
+
+
+def test_no_configuration_that_ships_names_a_place_on_a_machine() -> None:
+    root = Path(__file__).parents[2]
+    files = [path for place in ("weights", "gencls/weights") for path in (root / place).rglob("*.json")]
+    assert files and [str(path) for path in files if '"_name_or_path": "/' in path.read_text()] == []
