@@ -55,12 +55,12 @@ def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parame
     lines, found = source.splitlines(), {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name, annotation = node.targets[0].id, ""
+            name, annotation, value = node.targets[0].id, "", node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            name, annotation = node.target.id, ast.unparse(node.annotation)
+            name, annotation, value = node.target.id, ast.unparse(node.annotation), node.value
         else:
             continue
-        default = ast.literal_eval(node.value)  # type: ignore[arg-type]  # both branches have a value
+        default = ast.literal_eval(value)
         named = tuple(part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part)
         types = named or (() if default is None else (type(default).__name__,))
         types = types if all(hasattr(builtins, t) or t == "NoneType" for t in types) else ()

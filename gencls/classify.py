@@ -51,7 +51,7 @@ class Classification:
             rows.append({**row, "next": str(others.idxmin()) if len(others) else ""})
         return pd.DataFrame(rows)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and words, for JSON."""
         images = []
         for i, row in enumerate(self.table().to_dict("records")):

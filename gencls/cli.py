@@ -306,8 +306,8 @@ def _classified(
 
 
 def _joined(parts: Sequence[Classification]) -> dict[str, Any]:
-    whole: dict[str, Any] = parts[0].to_dict()
-    whole["images"] = [image for part in parts for image in part.to_dict()["images"]]  # type: ignore[attr-defined]
+    whole = parts[0].to_dict()
+    whole["images"] = [image for part in parts for image in part.to_dict()["images"]]
     compiled = {part.scores.attrs.get("compiled") for part in parts}
     if len(compiled) > 1:
         whole["compiled"] = "in part"

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
-import gencls
 from gencls.analyses import driver_scores, drivers
 from gencls.analyses import octaves as bands
 from gencls.analyses import probes as linear
@@ -19,10 +19,11 @@ from gencls.likelihood import records
 from gencls.models.weights import places
 from gencls.models.zoo import weights_digest
 from gencls.worlds import WEIGHTS_OF_SEEDS
+from gencls.worlds.shapes import Shapes
 
 
 def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes: bool) -> None:
-    shapes = gencls.world("shapes")
+    shapes = Shapes()
     stimuli = drivers.stimuli(shapes)
     for model in models:
         folder = next(f for f in (*places(model), weights / model) if f.exists())
@@ -59,7 +60,7 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
         print(f"{model}: {time.monotonic() - start:.1f} s", flush=True)
 
 
-def _write(scores, model: str, folder: Path, what: str, **attributes: object) -> None:
+def _write(scores: xr.Dataset, model: str, folder: Path, what: str, **attributes: object) -> None:
     scores.attrs = {"model": model, "model_digest": weights_digest(folder), **attributes}
     records.write(scores, drivers.FOLDER / drivers.record_name(model, what))
 

@@ -24,7 +24,8 @@ def lines(source: str) -> list[str]:
     # GitHub's archive of model-vs-human holds code, too, which is not read.
     folders_read = ("raw-data", "licenses") if source == "model-vs-human" else ("",)
     names = [name for folder in folders_read for name in archive.names(folder)]
-    table, folders = [], {}
+    table: list[str] = []
+    folders: dict[str, list[str]] = {}
     for name in names:
         folder = name.rpartition("/")[0] + "/"
         if source == "tiny-imagenet" and folder.startswith("train/"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 import gencls
 from gencls import figures
 from gencls.analyses import beside, bias, photographs
@@ -26,6 +28,6 @@ if __name__ == "__main__":
     seen = bias.look(world, "cue-conflict", list(world.models))
     table, origin = photographs.people(world, seen.models)
     rows = beside.rows(seen, bias.biases(seen), table, origin)
-    axes = figures.forest(None, rows, xlabel="shape bias", style=beside.looks(rows["observer"]), key=False)
-    axes.figure.savefig(FIGURE, dpi=130, facecolor="white", metadata={"records": digest()})
+    figures.forest(None, rows, xlabel="shape bias", style=beside.looks(rows["observer"]), key=False)
+    plt.savefig(FIGURE, dpi=130, facecolor="white", metadata={"records": digest()})
     print(FIGURE, len(rows))

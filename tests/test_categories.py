@@ -79,7 +79,7 @@ def test_what_is_no_probability_is_refused(bad: np.ndarray, why: str) -> None:
     with pytest.raises(GenclsError, match=why):
         entry_level(bad)
     with pytest.raises(GenclsError, match="median"):
-        entry_level(np.eye(1000), "median")  # type: ignore[arg-type]
+        entry_level(np.eye(1000), "median")
 
 
 def test_prompts() -> None:

@@ -76,7 +76,7 @@ def test_probabilities_have_the_temperature_that_training_fitted_where_it_fits(m
     otherwise = observer.classify(IMAGES[:2], plan=plan, weighting="uniform")
     if model == "shapes/pixel":  # errors on another scale
         assert otherwise.probabilities is None and "probability" not in otherwise.table()
-        assert otherwise.to_dict()["images"][0]["probabilities"] is None  # type: ignore[index]
+        assert otherwise.to_dict()["images"][0]["probabilities"] is None
     else:
         assert otherwise.probabilities is not None and otherwise.probabilities.equals(found.probabilities)
 
@@ -108,7 +108,7 @@ def test_what_has_no_effect_or_is_not_there_is_said() -> None:
         ({"weighting": "foo"}, "foo"),
     ):
         with pytest.raises(GenclsError, match=what):
-            observer.classify(grey, **given)  # type: ignore[arg-type]
+            observer.classify(grey, **given)
     with pytest.raises(GenclsError, match="image 0: floating-point pixels"):
         observer.classify(Image.fromarray(np.zeros((8, 8), np.float32)))
     with pytest.raises(GenclsError, match=r"load has no option 'devise'; there are .*device"):

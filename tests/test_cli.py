@@ -209,10 +209,10 @@ def test_a_missing_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_record_of_another_model_is_refused_and_stays(tmp_path: Path) -> None:
     model, some = zoo.open_model(RESNET), gencls.world("shapes").stimuli("photos", 2)
     record = tmp_path / "scores.zarr.zip"
-    first = score(model, some, record=record, model_digest="0123456789abcdef", progress=False)  # type: ignore[arg-type]
+    first = score(model, some, record=record, model_digest="0123456789abcdef", progress=False)
     before = record.read_bytes()
     with pytest.raises(gencls.GenclsError, match="made with model_digest '0123456789abcdef', not 'fedcba9876543210'"):
-        score(model, some, record=record, model_digest="fedcba9876543210", progress=False)  # type: ignore[arg-type]
+        score(model, some, record=record, model_digest="fedcba9876543210", progress=False)
     assert record.read_bytes() == before
     xr.testing.assert_equal(records.read(record), first)
 

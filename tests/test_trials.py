@@ -102,7 +102,7 @@ def test_sixteen_networks_saw_cue_conflict(mirror: Path) -> None:
 def test_experiments_outside_the_17(mirror: Path, name: str, people: int, networks: int, size: int) -> None:
     validate(load(name, "all"), matched=True)
     for kind, number in (("human", people), ("networks", networks)):
-        table = load(name, kind)  # type: ignore[arg-type]
+        table = load(name, kind)
         assert table["subj"].nunique() == number and (table.groupby("subj").size() == size).all()
         assert set(table["set"]) == {name} and set(table["condition"]) == {"0"}
     assert name in EXPERIMENTS and name in NETWORK_SETS
@@ -133,7 +133,7 @@ def test_unknown_names_and_missing_data(mirror: Path, tmp_path: Path, monkeypatc
     with pytest.raises(GenclsError, match="no network's trials"):
         load("contrast", "networks")
     with pytest.raises(GenclsError, match="'people'"):
-        load("contrast", "people")  # type: ignore[arg-type]
+        load("contrast", "people")
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path))
     with pytest.raises(GenclsError, match=r"human trials.*gencls data fetch model-vs-human"):
         load("contrast")
@@ -153,7 +153,7 @@ def test_the_shipped_figures_are_those_of_the_script(mirror: Path, tmp_path: Pat
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
     for name in ("accuracy", "accuracy_of_sets", "shape_bias", "error_consistency"):
         fresh = pd.read_csv(tmp_path / f"human_{name}.csv", dtype={"condition": str})
-        pd.testing.assert_frame_equal(human_reference(name), fresh, rtol=1e-14)  # type: ignore[arg-type]
+        pd.testing.assert_frame_equal(human_reference(name), fresh, rtol=1e-14)
 
 
 def test_the_shipped_figures_agree_with_the_measures(mirror: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_shipped_figures_need_no_data(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert set(shape["category"]) == {"all", *CATEGORIES}
     assert human_reference("error_consistency")["kappa"].between(-1, 1).all()
     with pytest.raises(GenclsError, match="there are accuracy"):
-        human_reference("bias")  # type: ignore[arg-type]
+        human_reference("bias")
 
 
 # what is refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,11 @@ class StimulusSet(Sequence[Stimulus]):
     def __iter__(self) -> Iterator[Stimulus]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, key):  # type: ignore[no-untyped-def]  # Sequence's overloads add nothing here
+    @overload
+    def __getitem__(self, key: int) -> Stimulus: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | np.ndarray) -> StimulusSet: ...
+    def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> Stimulus | StimulusSet:
         if isinstance(key, (int, np.integer)):
             i = range(len(self))[key]
             row = self.table.iloc[i]

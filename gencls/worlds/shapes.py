@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.stimuli import illusions, manipulations
@@ -27,8 +29,8 @@ class Shapes(World):
     models = ("shapes/pixel", "shapes/resnet", "shapes/resnet-noise")
     controls = ("shapes/control-shape", "shapes/control-texture")
 
-    def __init__(self, **settings: object) -> None:
-        self.painter = ShapesWorld(**settings)  # type: ignore[arg-type]
+    def __init__(self, **settings: Any) -> None:
+        self.painter = ShapesWorld(**settings)
 
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name in SETS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,18 @@ import gencls
 from gencls import GenclsError, metrics
 from gencls.analyses import bias
 from gencls.results import Page, read_results
-from gencls.worlds import Scored
+from gencls.stimuli.sets import StimulusSet
+from gencls.worlds import Scored, World
 
 N = 48
 
 
 @pytest.fixture(scope="module")
-def world():  # type: ignore[no-untyped-def]
+def world() -> World:
     return gencls.world("shapes")
 
 
-def scores(stimuli, answer) -> Scored:  # type: ignore[no-untyped-def]
+def scores(stimuli: StimulusSet, answer: Callable[[dict, float], str]) -> Scored:
     """Denoising errors under which `answer(row, t)` has the least error at each t."""
     t = np.array([0.1, 0.3, 0.6, 0.9])
     classes = list(stimuli.categories)
@@ -37,7 +39,7 @@ def scores(stimuli, answer) -> Scored:  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def seen(world):  # type: ignore[no-untyped-def]
+def seen(world: World) -> bias.Seen:
     """An observer that goes by texture up to t = 0.5 and by shape from there; and two that never change."""
     stimuli = world.stimuli("cue-conflict", N)
     return bias.Seen(
@@ -51,13 +53,13 @@ def seen(world):  # type: ignore[no-untyped-def]
     )
 
 
-def test_each_noise_level_answers_for_itself(seen) -> None:  # type: ignore[no-untyped-def]
+def test_each_noise_level_answers_for_itself(seen: bias.Seen) -> None:
     table = bias.by_level(seen, ["turning"])
     assert table["value"].tolist() == [0, 0, 1, 1] and table["t"].tolist() == [0.1, 0.3, 0.6, 0.9]
     assert (table["n"] == N).all() and table["log_snr"].is_monotonic_decreasing
 
 
-def test_what_a_bias_is_read_with(world) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_bias_is_read_with(world: World) -> None:
     """Of every four stimuli one is answered by shape, one by texture and two otherwise: bias ½, of which guesses explain some."""
     stimuli = world.stimuli("cue-conflict", N)
     place = {name: i for i, name in enumerate(stimuli.table["name"])}
@@ -82,13 +84,13 @@ def test_what_a_bias_is_read_with(world) -> None:  # type: ignore[no-untyped-def
     assert "blind" not in found["corrected for guessing"]  # guessing explains all of it
 
 
-def test_a_falling_weighting_favours_low_noise(seen) -> None:  # type: ignore[no-untyped-def]
+def test_a_falling_weighting_favours_low_noise(seen: bias.Seen) -> None:
     table = bias.by_weighting(seen, ["turning"], ["exp(-7t)", "exp(-1t)", "uniform on 0.5-1"]).set_index("weighting")
     assert table.loc["exp(-7t)", "value"] == 0 and table.loc["uniform on 0.5-1", "value"] == 1
     assert table.loc["exp(-7t)", "k"] == 7 and math.isnan(table.loc["uniform on 0.5-1", "k"])
 
 
-def test_the_explorer_leaves_out_what_it_says(seen) -> None:  # type: ignore[no-untyped-def]
+def test_the_explorer_leaves_out_what_it_says(seen: bias.Seen) -> None:
     table = bias.explorer_table(seen, seen.models, (0, 7), (0.0, 0.5))
     turning = table[table["observer"] == "turning"].set_index(["k", "start"])["value"]
     assert turning[7, 0.0] == 0 and turning[7, 0.5] == 1
@@ -97,13 +99,13 @@ def test_the_explorer_leaves_out_what_it_says(seen) -> None:  # type: ignore[no-
     assert f"turning: {N} shape, 0 texture, 0 other" in text[7, 0.5]
 
 
-def test_seeds_of_a_family_stand_together(seen) -> None:  # type: ignore[no-untyped-def]
+def test_seeds_of_a_family_stand_together(seen: bias.Seen) -> None:
     found = bias.over_seeds(seen)
     assert (found["shape"].value, found["shape"].low, found["shape"].high, found["shape"].n) == (0.5, 0, 1, 2)
     assert found["turning"].n == 1 and seen.models == ["turning", "shape"]
 
 
-def test_two_families_with_several_seeds_are_compared_over_them(world) -> None:  # type: ignore[no-untyped-def]
+def test_two_families_with_several_seeds_are_compared_over_them(world: World) -> None:
     stimuli = world.stimuli("cue-conflict", N)
     by_shape, by_texture = (scores(stimuli, lambda row, t, cue=cue: row[cue]) for cue in ("category", "texture"))
     half = scores(
@@ -116,7 +118,9 @@ def test_two_families_with_several_seeds_are_compared_over_them(world) -> None: 
     assert value == pytest.approx(0.5, abs=0.03) and low < 0.5 < high and high - low > 1  # two seeds each, far apart
 
 
-def test_each_number_says_what_its_scores_come_from(world, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_each_number_says_what_its_scores_come_from(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Noise seeds 0 to 2 are on record; 3 is computed once and then kept, and compared with 0 and 1."""
     monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GENCLS_OUT", str(tmp_path))
@@ -138,13 +142,13 @@ def test_each_number_says_what_its_scores_come_from(world, tmp_path, monkeypatch
     assert "from a record that ships with the book: 2 (one draw, first, several draws, first)" in legend
 
 
-def test_counts_add_up_and_agree_with_the_bias(seen) -> None:  # type: ignore[no-untyped-def]
+def test_counts_add_up_and_agree_with_the_bias(seen: bias.Seen) -> None:
     table = bias.counts(seen).pivot(index="observer", columns="decision", values="value")
     assert (table.sum(axis=1) == N).all()
     assert table.loc["turning"].to_dict() == {"shape": 0, "texture": N, "other": 0, "none": 0}
 
 
-def test_by_category_agrees_with_a_plain_count(seen) -> None:  # type: ignore[no-untyped-def]
+def test_by_category_agrees_with_a_plain_count(seen: bias.Seen) -> None:
     table = bias.frame({"a": [seen.trials("shape")], "b": [seen.trials("turning")]})
     assert set(table[table["observer"] == "a"]["value"]) == {1.0}
     assert set(table[table["observer"] == "b"]["value"]) == {0.0}
@@ -157,7 +161,7 @@ def test_people_are_the_mean_of_each_person() -> None:
     assert len(table) == 17 and table["value"].between(0, 1).all()
 
 
-def test_the_controls_show_that_the_measure_measures(world) -> None:  # type: ignore[no-untyped-def]
+def test_the_controls_show_that_the_measure_measures(world: World) -> None:
     seen = bias.controls(world, n=96)
     assert set(seen.scored) == {"shapes/control-shape", "shapes/control-texture"}
     assert metrics.shape_bias(seen.trials("shapes/control-shape")) > bias.CONTROL_LIMITS[0]
@@ -165,13 +169,13 @@ def test_the_controls_show_that_the_measure_measures(world) -> None:  # type: ig
     assert bias.validity(seen).startswith("Both controls")
 
 
-def test_a_failing_control_is_said(world, seen) -> None:  # type: ignore[no-untyped-def]
+def test_a_failing_control_is_said(world: World, seen: bias.Seen) -> None:
     swapped = dict(zip(world.controls, (seen.scored["turning"], seen.scored["shape"]), strict=True))
     assert "A control fails" in bias.validity(bias.Seen(world, seen.stimuli, swapped))
     assert "not on this page" in bias.validity(bias.Seen(world, seen.stimuli))
 
 
-def test_a_model_that_was_named_must_be_there(world) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_that_was_named_must_be_there(world: World) -> None:
     with pytest.raises(GenclsError, match="no model 'no/such'; known are shapes/pixel"):
         bias.look(world, "cue-conflict", ["no/such"], n=2)
     with pytest.raises(GenclsError, match="no stimulus set"):
@@ -180,14 +184,14 @@ def test_a_model_that_was_named_must_be_there(world) -> None:  # type: ignore[no
         bias.look(world, "cue-conflict", [], n=0)
 
 
-def test_a_classifier_has_no_noise_level(world) -> None:  # type: ignore[no-untyped-def]
+def test_a_classifier_has_no_noise_level(world: World) -> None:
     seen = bias.look(world, "cue-conflict", ["shapes/control-shape"], n=16)
     table = bias.by_level(seen, seen.models)
     assert seen.generative == [] and len(table) == 1 and math.isnan(table["t"].iloc[0])
     assert isinstance(bias.by_weighting(seen, [], ["uniform"]), pd.DataFrame)
 
 
-def test_categories_stand_in_the_worlds_order(world, seen) -> None:  # type: ignore[no-untyped-def]
+def test_categories_stand_in_the_worlds_order(world: World, seen: bias.Seen) -> None:
     table = bias.biases(seen)
     for _, part in table.groupby("observer", sort=False):
         there = [c for c in world.categories if c in set(part["category"])]

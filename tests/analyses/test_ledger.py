@@ -85,7 +85,9 @@ def test_every_order_is_measured_by_its_chapter(order: ledger.Order) -> None:
     assert order.claim in {claim.key for claim in ledger.CLAIMS}
 
 
-def test_a_missing_chapter_is_said_and_nothing_is_escaped_wrongly(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_missing_chapter_is_said_and_nothing_is_escaped_wrongly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GENCLS_OUT", str(tmp_path))
     table = ledger.ledger({"shape_bias": [number("shape bias", 0.4, "<b>me</b>")]})
     shown = ledger.verdicts(table, "shapes", ["shape_bias"])._repr_html_()

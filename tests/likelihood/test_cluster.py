@@ -91,7 +91,7 @@ def test_a_chunk_that_kills_every_worker_is_given_up(two: RayWorkers) -> None:
             return self.actor.score.remote(*given)
 
     two.actors[:] = [Doomed(), Doomed()]
-    two._start = Doomed  # type: ignore[method-assign]
+    two._start = Doomed
     with pytest.raises(GenclsError, match=r"3 Ray workers died over the same 1 stimuli.*kept: run again"):
         list(asking.each(iter([([np.zeros((32, 32, 3), np.uint8)], ["a"])])))
     two.actors[:] = [worker.actor for worker in two.actors]

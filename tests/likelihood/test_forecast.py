@@ -78,7 +78,7 @@ def test_the_record_is_as_large_as_said_within_a_factor_of_two(stimuli: int, tmp
 def _allocated(run: object, folder: Path) -> int:
     """Bytes that torch's allocator holds at once during `run`, beyond those before it, as its profiler has seen them."""
     with torch.profiler.profile(profile_memory=True) as profile:
-        run()  # type: ignore[operator]
+        run()
     profile.export_chrome_trace(str(folder / "trace.json"))
     events = json.loads((folder / "trace.json").read_text())["traceEvents"]
     now = [e["args"] for e in sorted(events, key=lambda e: e.get("ts", 0)) if e.get("name") == "[memory]"]

@@ -40,7 +40,7 @@ def _model(budget: int = 256, seed: int = 0) -> DiffusionModel:
     return DiffusionModel(pipe, "toy", budget)
 
 
-def _score(model: DiffusionModel | None = None, stimuli=PHOTOS, **options) -> xr.Dataset:  # type: ignore[no-untyped-def]
+def _score(model: DiffusionModel | None = None, stimuli=PHOTOS, **options) -> xr.Dataset:
     options = {"plan": PLAN, "classes": CLASSES, "progress": False, **options}
     return score(model or _model(), stimuli, **options)
 

@@ -99,6 +99,6 @@ def test_stages_divide_the_timesteps_over_the_whole_range() -> None:
     assert all(rows[0] <= 2 and rows[-1] >= 6 for rows, _ in stages)
     for bad in ({"keep": (2, 5)}, {"keep": (0,)}, {"timesteps": 1}):
         with pytest.raises(GenclsError):
-            Staged(**{"timesteps": 8, **bad})  # type: ignore[arg-type]
+            Staged(**{"timesteps": 8, **bad})
     with pytest.raises(GenclsError):
         Exhaustive(timesteps=0)

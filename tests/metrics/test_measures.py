@@ -231,7 +231,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), BAD)
-def test_bad_trials_are_refused_by_every_measure(spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_trials_are_refused_by_every_measure(spoil, message: str) -> None:
     good, bad = observer([1, 1, 0, 1]), spoil(observer([1, 0, 0, 1]))
     for measure in (metrics.accuracy, metrics.confusion, metrics.response_entropy):
         with pytest.raises(GenclsError, match=message):

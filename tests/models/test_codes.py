@@ -69,8 +69,8 @@ def test_it_sees_the_codes_that_the_other_model_reads(folder: Path) -> None:
 @pytest.mark.parametrize("of", ["natural/ar", "natural/latent"])
 def test_it_learns_from_the_codes_of_every_photograph_and_its_mirror_image(of: str) -> None:
     photos, reader = Few(), open_model(of)
-    pool = Codes(reader, photos)  # type: ignore[arg-type]
-    both = [pictured(reader, reader.encode(list(view.numpy()))) for view in (photos.images, photos.images.flip(2))]  # type: ignore
+    pool = Codes(reader, photos)
+    both = [pictured(reader, reader.encode(list(view.numpy()))) for view in (photos.images, photos.images.flip(2))]
     images, labels = pool.batch(64, torch.Generator().manual_seed(0))
     assert images.shape == (64, pool.channels, pool.side, pool.side) and labels.unique().numel() > 15
     off = torch.stack([(images * 2 - 1 - own[labels]).abs().amax((1, 2, 3)) for own in both])

@@ -144,7 +144,7 @@ def test_a_diffusion_model_that_compiles_itself_under_way_scores_as_before(
     for model in (eager, trying):
         monkeypatch.setattr(model, "budget", 16)  # one stimulus a pass
     photos = gencls.world("shapes").stimuli("photos", 6)
-    expected, found = (score(model, photos, plan=plan, progress=False) for model in (eager, trying))  # type: ignore[arg-type]
+    expected, found = (score(model, photos, plan=plan, progress=False) for model in (eager, trying))
     np.testing.assert_allclose(found["error"], expected["error"], rtol=1e-5)
     assert found.attrs["compiled"] == "in part" and "compiled" not in expected.attrs
 

@@ -47,7 +47,7 @@ def test_where_only_texture_told_categories_apart_the_shape_bias_is_low() -> Non
 def test_a_control_reads_its_cue(cue: str) -> None:
     """A bias near 0 or 1 from a network that cannot tell the cue would say nothing."""
     other = "texture" if cue == "shape" else "shape"
-    own = ShapesWorld(**{f"{other}_reliability": 0.0})  # type: ignore[arg-type]
+    own = ShapesWorld(**{f"{other}_reliability": 0.0})
     assert _correct(f"shapes/control-{cue}", own.stimuli("photos", 320)) >= 0.95
 
 

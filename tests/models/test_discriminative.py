@@ -17,13 +17,13 @@ from gencls.stimuli.shapes import SHAPES, ShapesWorld
 def test_probabilities_are_shared_among_the_classes_asked_about() -> None:
     model = zoo.open_folder(weights.PACKAGE / "shapes/control-shape", "control")
     images = list(ShapesWorld().stimuli("photos", 8).images())
-    whole = model.log_probabilities(images, SHAPES)  # type: ignore[union-attr]
-    part = model.log_probabilities(images, ("moon", "star", "fish"))  # type: ignore[union-attr]
+    whole = model.log_probabilities(images, SHAPES)
+    part = model.log_probabilities(images, ("moon", "star", "fish"))
     np.testing.assert_allclose(np.exp(whole).sum(1), 1)
     chosen = np.exp(whole[:, [SHAPES.index(c) for c in ("moon", "star", "fish")]])
     np.testing.assert_allclose(np.exp(part), chosen / chosen.sum(1, keepdims=True), rtol=1e-6)
     with pytest.raises(GenclsError, match="zebra"):
-        model.log_probabilities(images, ("moon", "zebra"))  # type: ignore[union-attr]
+        model.log_probabilities(images, ("moon", "zebra"))
 
 
 @pytest.mark.slow

@@ -258,7 +258,7 @@ def test_weights_that_are_only_pickles_are_refused_unless_allowed(pickles: Path)
     with pytest.raises(GenclsError, match=r"only as pickles.*--allow-pickles"):
         zoo.open_model(str(pickles))
     opened = zoo.open_model(str(pickles), allow_pickles=True)
-    assert opened.adapter.net.config.sample_size == 16  # type: ignore[union-attr]
+    assert opened.adapter.net.config.sample_size == 16
 
 
 def test_a_pipeline_that_lacks_a_part_is_named(folder: Path, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_labels_of_its_own_are_its_classes(tmp_path: Path) -> None:
     with pytest.raises(GenclsError, match="no label for 'cat'"):
         observer.classify(IMAGES, classes=["cat", "moon"])
     with pytest.raises(GenclsError, match="nothing to sum"):
-        observer.model.summed()  # type: ignore[union-attr]
+        observer.model.summed()
 
 
 def test_a_classifier_trained_here_on_some_of_imagenets_classes_answers_with_categories(tmp_path: Path) -> None:
@@ -243,9 +243,9 @@ def test_pickles_broken_folders_and_broken_numbers_are_named(folders: dict[str, 
     with pytest.raises(GenclsError, match="no model that transformers can open"):
         zoo.open_folder(tmp_path / "resnet", "net", allow_pickles=True)
     broken = zoo.open_folder(folders["vit"], "vit")
-    broken.network.classifier.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    broken.network.classifier.bias.fill_(float("nan"))
     with pytest.raises(GenclsError, match="NaN"):
-        broken.log_probabilities(IMAGES, ("cat", "dog"))  # type: ignore[union-attr]
+        broken.log_probabilities(IMAGES, ("cat", "dog"))
 
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is here")

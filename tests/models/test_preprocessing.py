@@ -57,7 +57,7 @@ def test_a_record_under_another_preprocessing_is_not_taken(tmp_path: Path) -> No
     score(DiffusionModel(pipeline, "tiny"), STIMULI, plan=Exhaustive(1), record=path, progress=False)
     for change in ({"resolution": 24}, {"crop": False}):
         with pytest.raises(GenclsError, match=r"made with model 'tiny', not 'tiny \("):
-            model = DiffusionModel(pipeline, "tiny", **change)  # type: ignore[arg-type]
+            model = DiffusionModel(pipeline, "tiny", **change)
             score(model, STIMULI, plan=Exhaustive(1), record=path, progress=False)
 
 
@@ -87,7 +87,7 @@ def test_a_classifier_takes_another_resolution_too(family: str, side: int, crop:
     processor = getattr(made.processor, "image_processor", made.processor)
     given = {"pixel_values": _pixels(side, crop, processor.image_mean, processor.image_std)}
     if family != "resnet":  # which has no positions; those of the others are interpolated by transformers
-        given["interpolate_pos_encoding"] = True  # type: ignore[assignment]
+        given["interpolate_pos_encoding"] = True
     with torch.no_grad():
         if isinstance(model, ContrastiveModel):
             expected = made.network.eval()(**model.words(["a cat", "a dog"]), **given).logits_per_image

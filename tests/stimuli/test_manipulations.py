@@ -307,7 +307,7 @@ IMAGE = np.full((32, 32, 3), 0.5)
         (lambda: m.eidolon(IMAGE, 8, 3), "coherence"),
         (lambda: m.eidolon(IMAGE[:4, :4], 8, 1), "8×8 or larger"),
         (lambda: m.uniform_noise(IMAGE, 0.1, -1), "seed"),
-        (lambda: m.uniform_noise(IMAGE, 0.1, 1.5), "seed"),  # type: ignore[arg-type]
+        (lambda: m.uniform_noise(IMAGE, 0.1, 1.5), "seed"),
         (lambda: m.uniform_noise(np.stack([IMAGE] * 3), 0.1, [1, 2]), "2 seeds for 3 images"),
         (lambda: m.power_equalisation(IMAGE, True), "mean_spectrum"),
         (lambda: m.power_equalisation(IMAGE, True, np.ones((16, 32))), "32×32 amplitudes"),

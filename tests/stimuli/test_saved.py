@@ -69,4 +69,4 @@ def test_a_table_of_numbers_is_taken_as_text_and_categories_are_words() -> None:
         StimulusSet("mine", table.assign(name=[1.0, "1"]), lambda row: np.zeros((2, 2, 3), np.uint8), ["dog", "cat"])
     for categories, what in (("dog", "'dog' is one text"), ([1, 2], "1 is no text")):
         with pytest.raises(GenclsError, match=what):
-            StimulusSet("mine", table, lambda row: np.zeros((2, 2, 3), np.uint8), categories)  # type: ignore[arg-type]
+            StimulusSet("mine", table, lambda row: np.zeros((2, 2, 3), np.uint8), categories)

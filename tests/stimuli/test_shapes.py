@@ -277,7 +277,7 @@ def test_the_colour_of_the_corners_is_at_chance_in_photos() -> None:
 )
 def test_settings_out_of_range_are_named(settings_: dict[str, object], named: str) -> None:
     with pytest.raises(GenclsError, match=named):
-        ShapesWorld(**settings_)  # type: ignore[arg-type]
+        ShapesWorld(**settings_)
 
 
 def test_unknown_sets_and_splits_and_no_stimuli_are_named() -> None:
