@@ -14,6 +14,7 @@ from gencls import figures, metrics, trials
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, exponential
 from gencls.metrics import Bootstrap, Estimate, seeded
+from gencls.metrics.bootstrap import DEFAULT
 from gencls.stimuli.sets import COLUMNS, StimulusSet, spread
 from gencls.worlds import Scored, World, joint, seeds_of
 
@@ -131,7 +132,7 @@ def look(
     return seen
 
 
-def frame(observers: Mapping[str, Sequence[pd.DataFrame]], bootstrap: Bootstrap = metrics.Bootstrap()) -> pd.DataFrame:  # noqa: B008
+def frame(observers: Mapping[str, Sequence[pd.DataFrame]], bootstrap: Bootstrap = DEFAULT) -> pd.DataFrame:
     """Shape bias by category, and over all of them under the category "": `observer, category, value, low, high, n`.
 
     `observers` maps a name to trial tables: one for a model; several for people, whose mean it then is, with an
