@@ -59,7 +59,7 @@ class Number:
         return self.value
 
     def __format__(self, spec: str) -> str:
-        spec = spec or (".2f" if self.value % 1 else ".0f")
+        spec = spec or (".2f" if any((x or 0) % 1 for x in (self.value, self.low, self.high)) else ".0f")
         if math.isnan(self.value):
             return "undefined"
         if self.low is None or self.high is None:
@@ -81,8 +81,15 @@ class Number:
         return f'<span class="gencls-number" title="{tip}">{text}</span>'
 
 
+class _Undefined:
+    """What stands in a text for a number that is none."""
+
+    def __format__(self, spec: str) -> str:
+        return "undefined"
+
+
 class _Field:
-    """A number inside `Page.say`, formatted as markup; its attributes are the number's."""
+    """A number inside `Page.say`, formatted as markup; its attributes are the number's, `undefined` where there is none."""
 
     def __init__(self, number: Number) -> None:
         self._number = number
@@ -91,7 +98,10 @@ class _Field:
         return self._number.markup(spec)
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._number, attribute)
+        found = getattr(self._number, attribute)
+        return (
+            _Undefined() if attribute in ("value", "low", "high", "n") and (found is None or found != found) else found
+        )
 
 
 class _Fields:
@@ -213,7 +223,7 @@ class Page:
             float(value),
             None if low is None else _finite(float(low)),
             None if high is None else _finite(float(high)),
-            None if n is None else int(n),
+            None if n is None or n != n else int(n),
             observer,
             origin,
         )
@@ -342,7 +352,9 @@ def read_results(folder: str | Path) -> list[Number]:
     """The numbers that a chapter's run left in `folder/results.json`."""
     path = Path(folder) / "results.json"
     try:
-        rows = json.loads(path.read_text())
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise TypeError
         return [Number(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows]
     except FileNotFoundError:
         raise GenclsError(f"{path} is not there; run the chapter first (`gencls run CHAPTER --out {folder}`)") from None

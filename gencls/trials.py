@@ -141,14 +141,17 @@ def _parsed(text: str, where: str) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except (EmptyDataError, ParserError) as error:
         raise GenclsError(f"{where} is no table of trials: {str(error).strip()}") from error
-    table.columns = [c.strip() for c in table.columns]
-    table = table.rename(columns={"Session": "session"})
+    table.columns = ["session" if c.strip() == "Session" else c.strip() for c in table.columns]
+    if twice := sorted({c for c in table.columns if list(table.columns).count(c) > 1}):
+        raise GenclsError(f"{where} has the column '{twice[0]}' twice; keep one of them")
     for column in {"rt", "session", "trial"} & set(table.columns):
         numbers = pd.to_numeric(table[column].replace({"NaN": "nan", "": "nan"}), errors="coerce")
         bad = numbers.isna() & ~table[column].str.lower().isin(["nan", "na", ""])
-        if bad.any() or (column != "rt" and numbers.isna().any()):
-            bad = bad if column == "rt" else numbers.isna()
-            raise GenclsError(f"{where}: '{column}' is no number in {rows(table, bad.to_numpy())}")
+        if column != "rt":
+            bad = numbers.isna() | (numbers % 1 != 0)  # ∞ % 1 is nan
+        if bad.any():
+            kind = "number" if column == "rt" else "whole number"
+            raise GenclsError(f"{where}: '{column}' is no {kind} in {rows(table, bad.to_numpy())}")
         table[column] = numbers if column == "rt" else numbers.astype("int64")
     return table
 
@@ -337,6 +340,8 @@ def read(path: str | Path, set_name: str | None = None, categories: Sequence[str
             )
         if not said and set_name is None:
             raise GenclsError(f"{path} does not say of which set it is; name it: read(path, 'cue-conflict')")
+        if said and set_name is not None and said != [set_name]:
+            raise GenclsError(f"{path} says that its set is '{said[0]}', not '{set_name}'; leave the name out")
         table = _completed(table, said[0] if said else str(set_name), str(path))
     try:
         return validate(table, categories, one_set=False)

@@ -18,6 +18,7 @@ from gencls.analyses.robustness import PEOPLE, QUICK, Answered
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.agreement import kappa
+from gencls.metrics.benchmark import SINGLE
 from gencls.metrics.bootstrap import Clusters
 from gencls.metrics.tables import image_clusters
 from gencls.worlds import seeds_of
@@ -132,15 +133,16 @@ def trials_needed(table: pd.DataFrame, references: Sequence[str], observers: Seq
     accuracies = {str(o): float((t["object_response"] == t["category"]).mean()) for o, t in table.groupby("subj")}
     found = closeness(table, references, observers, 1, clustered=False)[0]
     group = float(np.mean([accuracies[r] for r in references]))
+    ceiling = found["each other"].value if "each other" in found else math.nan
     rows = []
     for observer in [o for o in observers if o in found]:
-        own, kappa, ceiling = accuracies[observer], found[observer].value, found["each other"].value
+        own, kappa = accuracies[observer], found[observer].value
         low, high = metrics.kappa_bounds(own, group)
         copied = chance = apart = math.nan
         if 0 < own < 1 and 0 < group < 1 and low <= kappa <= high:
             copied = metrics.copy_model(kappa, own, group).probability
             chance = metrics.kappa_trials(kappa, own, group) if kappa else math.nan
-            if kappa != ceiling:
+            if not math.isnan(ceiling) and kappa != ceiling:
                 apart = metrics.kappa_difference_trials(kappa, ceiling, own, group, group)
         rows.append((observer, copied, chance, apart))
     return pd.DataFrame(rows, columns=["observer", "copied", "chance", "ceiling"])
@@ -209,16 +211,19 @@ def mean_defined(values: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
 def ranking(
     table: pd.DataFrame, references: Sequence[str], observers: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """The benchmark's ranking with intervals, of the observers who answered all the sets that somebody of the group did.
+    """The benchmark's ranking with intervals, of the observers who answered all the sets and conditions that somebody of the group did.
 
     Columns `observer, value, low, high, place, place_low, place_high, undefined`: the mean rank over the three measures and the place
     in its order, with percentile intervals over draws of stimuli, the same for all; and how many of its κ are 0/0, which the benchmark counts as 1. Best first. Fewer than two to rank,
     or a group of fewer than two: an empty frame. Source: Geirhos et al. 2021, who give neither interval.
     """
     columns = ["observer", "value", "low", "high", "place", "place_low", "place_high", "undefined"]
-    table = table[table["set"].isin(set(table.loc[table["subj"].isin(references), "set"]))]
-    conditions = metrics.kept(table).groupby("subj")[["set", "condition"]].apply(lambda t: len(t.drop_duplicates()))
-    ranked = [o for o in observers if o in conditions and conditions[o] == conditions.max() and o not in references]
+    table = metrics.kept(table)
+    cells = table["set"] + " " + table["condition"].where(~table["set"].isin(SINGLE), "")
+    asked = set(cells[table["subj"].isin(references)])
+    table, cells = table[cells.isin(asked)], cells[cells.isin(asked)]
+    answered = {str(observer): set(own) for observer, own in cells.groupby(table["subj"])}
+    ranked = [o for o in observers if answered.get(o) == asked and o not in references]
     if len(ranked) < 2 or len(references) < 2:
         return pd.DataFrame(columns=columns)
     found = metrics.benchmark_table(

@@ -167,10 +167,10 @@ def biases(seen: Seen, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
 
 
 def plainly(biases: pd.DataFrame) -> str:
-    """Who goes by which cue, as far as the 95% interval of the whole bias says so: a list in Markdown."""
+    """Who goes by which cue, as far as the 95% interval of the whole bias says so: a list in Markdown, without those who have none."""
     whole = biases[(biases["category"] == "") & ~biases["observer"].str.contains("@")]
     kinds: dict[str, list[str]] = {"by shape": [], "by texture": [], "by neither more than by the other": []}
-    for row in whole.to_dict("records"):
+    for row in whole.dropna(subset=["value", "low", "high"]).to_dict("records"):
         sure = row["low"] > 0.5 or row["high"] < 0.5
         kind = ("by shape" if row["value"] > 0.5 else "by texture") if sure else "by neither more than by the other"
         kinds[kind].append(str(row["observer"]))

@@ -22,8 +22,8 @@ from gencls.analyses import bias, decisions
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.likelihood.weightings import Weighting, probabilities, weighted
-from gencls.metrics import Bootstrap, Estimate
-from gencls.metrics.estimates import FEWEST_PEOPLE
+from gencls.metrics import Estimate
+from gencls.metrics.estimates import mean
 from gencls.models import zoo
 from gencls.stimuli.illusions import NAME
 from gencls.stimuli.pictures import read_pictures
@@ -128,21 +128,12 @@ def gains(scores: xr.Dataset, by: str | Weighting = "exp(-7t)") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stimulus", "kind", "reading", "mean", "best"])
 
 
-def mean(values: Sequence[float] | np.ndarray, name: str = "", bootstrap: Bootstrap = bias.QUICK) -> Estimate:
-    """The mean over stimuli with a bootstrap interval; NaN ends where there are fewer than five."""
-    data = np.asarray(values, float)
-    if len(data) < FEWEST_PEOPLE:
-        return Estimate(data.mean(), n=len(data), name=name, method="too few stimuli for an interval")
-    spread = bootstrap.interval(lambda counts: counts @ data / counts.sum(-1), np.arange(len(data)), len(data))
-    return Estimate(data.mean(), spread.low, spread.high, len(data), name, f"{spread.method} over stimuli")
-
-
 def differences(scores: xr.Dataset, by: str | Weighting = "exp(-7t)", against: str = "mean") -> dict[tuple, Estimate]:
     """(kind, reading) → mean gain against the controls' `mean` or the `best` of them, with its interval over stimuli."""
     if against not in AGAINST:
         raise GenclsError(f"gains are against {' or '.join(AGAINST)} control, not {against!r}")
     groups = gains(scores, by).groupby(["kind", "reading"], sort=False)[against]
-    return {(str(kind), str(reading)): mean(part.to_numpy()) for (kind, reading), part in groups}
+    return {(str(kind), str(reading)): mean(part.to_numpy(), "stimuli") for (kind, reading), part in groups}
 
 
 def by_level(seen: Seen, model: str, against: str = "mean") -> pd.DataFrame:
@@ -210,7 +201,7 @@ def probability(seen: Seen, model: str) -> dict[tuple[str, str], Estimate]:
     first, second = (np.take_along_axis(odds.values, np.array(c)[:, None], 1)[:, 0] for c in columns)
     kinds = scores["condition"].values
     return {
-        (str(kind), what): mean(values[kinds == kind])
+        (str(kind), what): mean(values[kinds == kind], "stimuli", unit=True)
         for kind in dict.fromkeys(kinds.tolist())
         for what, values in (("first", first), ("second", second), ("both", first + second))
     }

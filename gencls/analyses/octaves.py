@@ -138,13 +138,15 @@ def _below(scores: xr.Dataset, cut: float | None) -> xr.Dataset:
 def margins(model: str, by: str | Weighting) -> dict[str, Estimate]:
     """Octave → its part of the margin between the two readings, in percent of the mean size of the whole margin.
 
-    The margin is the weighted error under the texture's category less that under the shape's: above 0 speaks for shape. The
+    The margin is the weighted error under the texture's category less that under the shape's: above 0 speaks for shape; `n` counts stimuli in every seed. The
     octaves' parts sum to the whole (`all`), because their errors do.
     """
     each = [drivers.of(s, "cue-conflict") for s in drivers.seeds(model, "octaves")]
     parts = {b: [_margin(_one_band(s, b), by) for s in each] for b in ["all", *map(str, each[0]["band"].values)]}
     units = [np.full_like(whole, np.abs(whole).mean() / 100) for whole in parts["all"]]
-    return {band: seeded.ratio(values, units, "margin", unit=False) for band, values in parts.items()}
+    found = {band: seeded.ratio(values, units, "margin", unit=False) for band, values in parts.items()}
+    count = sum(map(len, units))  # of the stimuli, in every seed: what was summed are sizes
+    return {b: Estimate(e.value, e.low, e.high, count, e.name, e.method, points=e.points) for b, e in found.items()}
 
 
 def _margin(scores: xr.Dataset, by: str | Weighting) -> np.ndarray:

@@ -16,6 +16,7 @@ from gencls import figures, metrics, trials
 from gencls.analyses.resampling import Drawn, Weights, differences, drawn, enough, estimate, images_of
 from gencls.errors import GenclsError
 from gencls.metrics import Bootstrap, Estimate
+from gencls.metrics.observers import clopper_pearson
 from gencls.metrics.tables import image_clusters
 from gencls.stimuli import manipulations
 from gencls.stimuli.sets import StimulusSet
@@ -203,13 +204,23 @@ def ood_accuracy(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> dict[
     """Overall accuracy of every observer who answered all sets of the table, with its interval.
 
     Trials of the kept conditions are pooled in a set, then averaged over sets (Geirhos et al. 2021). The interval is a
-    percentile bootstrap over images: an image that comes back under several manipulations or to several people is drawn
+    percentile bootstrap over images (exact where all or none are right): an image that comes back under several manipulations or to several people is drawn
     with all of its trials; cue-conflict stimuli by their content and texture images.
     """
     table = metrics.kept(table)
     n = table.groupby("subj", sort=False).size()
     found = _accuracies(table, draws, seed)
-    return {o: estimate(_over_sets(own), int(n[o]), "OOD accuracy") for o, own in found.items()}
+    overall = {o: estimate(_over_sets(own), int(n[o]), "OOD accuracy") for o, own in found.items()}
+    return {o: _exact(e, table[table["subj"] == o]) for o, e in overall.items()}
+
+
+def _exact(found: Estimate, trials: pd.DataFrame) -> Estimate:
+    """The same, and where all or none are right, which no resample changes, with Clopper and Pearson's interval over the images."""
+    if found not in (0, 1):
+        return found
+    images = len(set(images_of(trials)))
+    low, high = clopper_pearson(int(found) * images, images)
+    return Estimate(found.value, low, high, found.n, found.name, "exact (Clopper–Pearson) over images")
 
 
 def ood_differences(table: pd.DataFrame, draws: int | None = None, seed: int = 0) -> pd.DataFrame:

@@ -86,6 +86,8 @@ def benchmark_table(
     interval is too narrow. Source: Geirhos et al. 2021, and its public code.
     """
     cells = _cells(kept(trials, left_out))
+    if not cells:
+        raise GenclsError("benchmark: no trial is left of the conditions that it keeps; pass trials of others")
     observers = list(dict.fromkeys(name for cell in cells for name in cell.observers))
     models = [name for name in observers if not person(name)]
     if len(models) == len(observers):

@@ -56,8 +56,10 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if self.method not in ("bca", "percentile"):
             raise GenclsError(f"bootstrap: method {self.method!r} is unknown; choose 'bca' or 'percentile'")
-        if self.draws < 1 or not 0 < self.level < 1:
-            raise GenclsError(f"bootstrap: draws {self.draws}, level {self.level}; need draws ≥ 1 and 0 < level < 1")
+        if not isinstance(self.draws, int) or self.draws < 1 or not 0 < self.level < 1:
+            raise GenclsError(
+                f"bootstrap: draws {self.draws}, level {self.level}; need a whole number of draws ≥ 1 and 0 < level < 1"
+            )
 
     def counts(self, counts: np.ndarray) -> np.ndarray:
         """Resampled cell counts, draws × cells."""

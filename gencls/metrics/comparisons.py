@@ -14,7 +14,7 @@ from gencls.errors import GenclsError
 from gencls.metrics.agreement import ONLY_A, ONLY_B, joint, kappa_difference, signed_difference
 from gencls.metrics.bootstrap import DEFAULT, Bootstrap, Clusters, Statistic, p_value
 from gencls.metrics.consistency import difference
-from gencls.metrics.estimates import Estimate
+from gencls.metrics.estimates import Estimate, by_name
 from gencls.metrics.shape import SHAPE, TEXTURE, conflicts, decisions
 from gencls.metrics.tables import keys, matched
 
@@ -73,6 +73,8 @@ def mean_shape_bias_difference(
     pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], bootstrap: Bootstrap = DEFAULT, *, clustered: bool = True
 ) -> Estimate:
     """The mean over pairs (a, b) of the shape bias of a minus that of b, in [−1, 1]: a `shape_bias_contrast`."""
+    if not pairs:
+        raise GenclsError("difference in shape bias: no pair of observers is there; pass at least one")
     each = [1 / len(pairs), -1 / len(pairs)] * len(pairs)
     return shape_bias_contrast(list(itertools.chain.from_iterable(pairs)), each, bootstrap, clustered=clustered)
 
@@ -88,6 +90,10 @@ def shape_bias_contrast(
 
     All of them saw the same cue-conflict stimuli, which are resampled for all together. NaN where one has no shape and no texture decision.
     """
+    if not observers or len(observers) != len(weights):
+        raise GenclsError(
+            f"shape biases: {len(observers)} observers and {len(weights)} weights; give each observer one"
+        )
     tables = [conflicts(trials)[1] for trials in observers]
     _, clusters = matched(*tables)
     by = [c for c in ("set", "condition", "stimulus") if all(c in t for t in tables)]
@@ -114,13 +120,13 @@ def independence_p(a: pd.DataFrame, b: pd.DataFrame) -> float:
     return float(fisher_exact(counts.reshape(2, 2))[1])
 
 
-def holm(p_values: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
+def holm(p_values: Mapping[str, float] | pd.Series | Sequence[float]) -> dict[str, float]:
     """Holm's (1979) correction in one family of tests: adjusted p by name, each at least the p that came in.
 
     All tests whose adjusted p is below α may be called significant with a family-wise error of α. A NaN (a
     test that could not be done) stays NaN and is not counted.
     """
-    named = dict(p_values) if isinstance(p_values, Mapping) else {str(i): p for i, p in enumerate(p_values)}
+    named = by_name(p_values)
     wrong = [k for k, p in named.items() if not math.isnan(p) and not 0 <= p <= 1]
     if wrong:
         raise GenclsError(f"Holm: the p of {wrong[0]!r} is {named[wrong[0]]}; a p lies between 0 and 1")

@@ -109,13 +109,21 @@ def accuracy_difference(
 
 
 def difference(labels: np.ndarray, bootstrap: Bootstrap | None, clusters: Clusters | None) -> Estimate:
-    """Accuracy of a minus that of b, from the joint cells of both (n,)."""
+    """Accuracy of a minus that of b, from the joint cells of both (n,).
 
-    value, n = float(signed_difference(np.bincount(labels, minlength=4))), len(labels)
+    Where the two never differ, or one alone is right everywhere, no resample says anything else: the interval is then the widest that Clopper and Pearson's
+    share of the stimuli in which they (do not) differ lets be.
+    """
+    counts, n = np.bincount(labels, minlength=4), len(labels)
+    value, name = float(signed_difference(counts)), "signed accuracy difference"
     if bootstrap is None:
-        return Estimate(value, n=n, name="signed accuracy difference", method="none", naive=None)
+        return Estimate(value, n=n, name=name, method="none", naive=None)
+    if value in (-1, 1) or not counts[[ONLY_A, ONLY_B]].any():
+        unseen = clopper_pearson(0, n, bootstrap.level)[1]
+        ends = (value - 2 * unseen, value + 2 * unseen) if value else (-unseen, unseen)
+        return Estimate(value, max(ends[0], -1.0), min(ends[1], 1.0), n, name, "exact (Clopper–Pearson)", naive=None)
     i = bootstrap.interval(signed_difference, labels, 4, clusters)
-    return Estimate(value, i.low, i.high, n, "signed accuracy difference", i.method, naive=i.naive)
+    return Estimate(value, i.low, i.high, n, name, i.method, naive=i.naive)
 
 
 def pairwise_consistency(

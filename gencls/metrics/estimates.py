@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from gencls.errors import GenclsError
-from gencls.metrics.bootstrap import DEFAULT, Bootstrap
 
-#: With fewer people than this a mean over people gets no interval: the people are shown as points.
-FEWEST_PEOPLE = 5
+#: With fewer values than this a mean gets no interval: people are shown as points.
+FEWEST = 5
 
 
 class Estimate(float):
@@ -95,28 +95,38 @@ def to_frame(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
     return pd.DataFrame({k: [getattr(e, k) for e in estimates.values()] for k in fields}, index=list(estimates))
 
 
-def mean_over_people(people: Mapping[str, float] | Sequence[float], bootstrap: Bootstrap | None = DEFAULT) -> Estimate:
-    """The mean of people's values, each person computed alone; the interval is a bootstrap over people.
+def by_name(values: Mapping[str, float] | pd.Series | Sequence[float]) -> dict[str, float]:
+    """Values by name; those of a plain sequence are named 0, 1, …"""
+    if isinstance(values, (Mapping, pd.Series)):
+        return {str(name): value for name, value in values.items()}
+    return {str(i): value for i, value in enumerate(values)}
+
+
+def mean_over_people(people: Mapping[str, float] | pd.Series | Sequence[float]) -> Estimate:
+    """The mean of people's values, each person computed alone, with Student's interval over people.
 
     `people` maps a person to a value, as `shape_bias(trials, by="subj")` does. `n` is the number of people
-    and `points` holds their values. Fewer than five people are not bootstrapped: `low` and `high` are NaN.
-    A person whose own value is NaN makes the mean NaN. Source: Geirhos et al. 2019 (the mean of ten
-    people's shape biases).
+    and `points` holds their values. Fewer than five people say too little of how people differ: `low` and `high` are NaN.
+    A person whose own value is NaN makes the mean NaN. Not a bootstrap, whose 95% intervals hold the truth in 84 to 89 of 100 cases with five
+    to ten people. Source: Geirhos et al. 2019 (the mean of ten people's shape biases).
     """
-    points = dict(people) if isinstance(people, Mapping) else {str(i): v for i, v in enumerate(people)}
+    points = by_name(people)
     if not points:
         raise GenclsError("mean over people: nobody is there; pass at least one person's value")
-    values = np.array([float(v) for v in points.values()])
-    value = values.mean()
-    if bootstrap is None or len(values) < FEWEST_PEOPLE or math.isnan(value):
-        return Estimate(value, n=len(values), name="mean over people", method="people as points", points=points)
-    spread = bootstrap.interval(lambda counts: counts @ values / counts.sum(-1), np.arange(len(values)), len(values))
-    return Estimate(
-        value,
-        spread.low,
-        spread.high,
-        len(values),
-        "mean over people",
-        f"{spread.method} over people",
-        points=points,
-    )
+    return mean([float(v) for v in points.values()], "people", "mean over people", points=points)
+
+
+def mean(
+    values: Sequence[float] | np.ndarray, over: str, name: str = "mean", *, unit: bool = False, **extras: Any
+) -> Estimate:
+    """The mean of independent values with Student's 95% interval, `over` naming them; NaN ends where there are fewer than five.
+
+    `unit`: values are shares, and the interval is kept within [0, 1].
+    """
+    data = np.asarray(values, float)
+    half = math.nan
+    if len(data) >= FEWEST:
+        half = float(stats.t.ppf(0.975, len(data) - 1) * data.std(ddof=1) / math.sqrt(len(data)))
+    value = float(data.mean())
+    low, high = np.clip([value - half, value + half], *((0, 1) if unit else (-math.inf, math.inf))).tolist()
+    return Estimate(value, low, high, len(data), name, f"Student's t over {over}", **extras)

@@ -77,7 +77,7 @@ def grouped(trials: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     if by not in trials:
         raise GenclsError(f"trials lack the column '{by}' to group by; add it, or group by another")
     filled(trials, by)
-    groups = {str(name): group for name, group in trials.groupby(by, sort=False)}
+    groups = {str(name): group for name, group in trials.groupby(trials[by].astype(str), sort=False)}
     for group in groups.values():
         group.attrs = dict(trials.attrs)
     return groups
@@ -149,7 +149,7 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
                 f"stands twice ({rows(trials, again)}); give all tables the same columns"
             )
     first = pd.Index(keys(observers[0], by))
-    correct = [right(observers[0])]
+    correct, clusters = [right(observers[0])], image_clusters(observers[0])
     for other in observers[1:]:
         index = pd.Index(keys(other, by))
         order = index.get_indexer(first)
@@ -173,7 +173,9 @@ def matched(*observers: pd.DataFrame) -> tuple[np.ndarray, Clusters | None]:
                     f"({rows(observers[0], differ)} of the first); correct the table that is wrong"
                 )
         correct.append(right(other)[order])
-    return np.array(correct), image_clusters(observers[0])
+        if clusters is None and (known := image_clusters(other)) is not None:
+            clusters = known[0][order], known[1][order]
+    return np.array(correct), clusters
 
 
 def keys(trials: pd.DataFrame, by: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from gencls import metrics
 from gencls.errors import GenclsError
@@ -208,6 +209,9 @@ def test_kappa_bounds_are_those_of_the_extreme_tables(p: float, q: float) -> Non
 def test_mean_over_people() -> None:
     ten = metrics.mean_over_people({f"subject-{i:02d}": v for i, v in enumerate(np.linspace(0.9, 1, 10))})
     assert ten == pytest.approx(0.95) and ten.n == 10 and 0.9 < ten.low < 0.95 < ten.high < 1
+    assert (ten.low, ten.high) == pytest.approx(
+        stats.ttest_1samp(list(ten.points.values()), 0).confidence_interval(0.95)
+    )
     four = metrics.mean_over_people([0.1, 0.2, 0.3, 0.4])
     assert four == pytest.approx(0.25) and math.isnan(four.low) and list(four.points.values()) == [0.1, 0.2, 0.3, 0.4]
 
