@@ -27,6 +27,16 @@ CONTROL_LIMITS = (0.9, 0.1)
 ORDINARY = {"shapes": "photos", "natural": "photos", "full": "colour"}
 #: What an explorer offers to leave out: noise levels below these t.
 STARTS = tuple(i / 8 for i in range(8))
+#: What a world's shape biases do not show.
+LIMITS = {
+    "shapes": "The models of this world are small networks trained on drawings by this project. They are not the models of the paper, and a number here neither "
+    "confirms nor refutes the paper's number for Imagen. What carries over is the question, and the way of asking: whether a model's shape bias comes from "
+    "being generative, from the noise it was trained with, or from the weighting that reads it.",
+    "natural": "The models of this world are small networks trained on 11,700 photographs by this project, not the models of the paper. People and the recorded networks saw the "
+    "same stimuli at 224 pixels and chose among sixteen categories, the models at 64 pixels among eleven; the page *The same photographs* compares them at the same accuracy.",
+    "full": "People, recorded networks and any model of yours see the same stimuli. Of the paper's generative models Imagen and Parti were never published, and "
+    "none is on this machine unless the list above names it.",
+}
 NO_NOISE = "No generative model of this world is on this machine, so there is no noise level to look at."
 
 

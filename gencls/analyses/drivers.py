@@ -257,13 +257,13 @@ def conclusions(
     readings: Mapping[str, Estimate],
     split: Mapping[tuple[str, str], Estimate],
     by: str,
-    generating: Estimate,
+    generating: Mapping[str, Estimate],
     bands: Sequence[str],
 ) -> str:
     """What the intervals say of the paper's explanation, a list in Markdown.
 
-    readings: model → bias under `by` less that under uniform; split: of `band_bias`; generating: bias of the generative model less that of
-    the classifier of the same noised images, under `by`; bands: octaves from low to high that are compared with one half.
+    readings: model → bias under `by` less that under uniform; split: of `band_bias`; generating: weighting → bias of the generative model less that of
+    the classifier of the same noised images; bands: octaves from low to high that are compared with one half.
     """
     kinds: dict[str, list[str]] = {"shape": [], "texture": [], "neither cue for sure": []}
     for band in bands:
@@ -272,19 +272,21 @@ def conclusions(
             f"{band} cycles"
         )
     more, less = sum(e.low > 0 for e in readings.values()), sum(e.high < 0 for e in readings.values())
+    ways: dict[str, list[str]] = {
+        "more by shape than": [],
+        "*less* by shape than": [],
+        "neither more nor less by shape, for sure, than": [],
+    }
+    for way, e in generating.items():
+        ways[sentence(e, *ways)].append(f"`{way}`")
+    made = "; ".join(f"{kind} the classifier under {', '.join(names)}" for kind, names in ways.items() if names)
     octaves_ = "; ".join(f"{', '.join(names)} by {kind}" for kind, names in kinds.items() if names)
     return "\n".join(
         [
             f"- **Low frequencies and shape.** Taken alone, the octaves go: {octaves_}.",
             f"- **The weighting.** Of {len(readings)} generative models, read under `{by}` and not uniformly, {more} go more by shape, "
             f"{less} go *less* by shape, and of {len(readings) - more - less} it cannot be told.",
-            "- **Generating.** On the same noised images the generative model goes "
-            + sentence(
-                generating,
-                "more by shape than the classifier.",
-                "*less* by shape than the classifier.",
-                "neither more nor less by shape than the classifier, as far as the interval tells.",
-            ),
+            f"- **Generating.** On the same noised images the generative model goes {made}. How well each of the two learned is in that difference, too.",
         ]
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from gencls.analyses.photographs import OWN
 from gencls.models import zoo
 from gencls.results import Html, Number, Page
 
@@ -219,9 +220,7 @@ class Order:
 
 
 ORDERS = (
-    Order("shape bias", "natural/pixel", "natural/resnet", "photographs"),
-    Order("shape bias", "natural/latent", "natural/resnet", "photographs"),
-    Order("shape bias", "natural/ar", "natural/resnet", "photographs"),
+    *(Order("shape bias", maker, namer, "photographs", "made minus named") for maker, namer in OWN),
     Order("noise in training", "natural/resnet-noise", "natural/resnet", "photographs", "difference by noise"),
     Order("shape bias", "shapes/pixel", "shapes/resnet", "shape_bias"),
     Order("noise in training", "shapes/resnet-noise", "shapes/resnet", "noise_resnet"),
@@ -248,6 +247,19 @@ def plainly(results: Mapping[str, Mapping[str, Sequence[Number]]], orders: Seque
         else:
             said.append(f"**{order.claim}**: {order.high} and {order.low} cannot be told apart ({by}).")
     return said
+
+
+def settled(results: Mapping[str, Mapping[str, Sequence[Number]]], world: str = "natural") -> str:
+    """Of the world's whole family of differences in shape bias between generative models and others, which stand after Holm's correction, in a sentence."""
+    numbers = results.get(world, {}).get("photographs", ())
+    value = {n.observer: n.value for n in numbers if n.name == "difference in shape bias" and n.observer}
+    p = {n.observer: n.value for n in numbers if n.name == "p (Holm)" and n.observer}
+    sure = [pair for pair in value if p.get(pair, 1) < 0.05]
+    named = [pair.replace(" − ", " above " if value[pair] > 0 else " *below* ") for pair in sure]
+    if not value:
+        return ""
+    left = f"of the other {len(value) - len(sure)} it cannot be told" if sure else "of none it can be told"
+    return f"Of the {len(value)} differences between the generative models of `{world}` and its others, corrected as one family, {len(sure)} stand: {'; '.join(named) or 'none'}; {left}."
 
 
 def enter(page: Page, table: pd.DataFrame) -> None:
@@ -301,7 +313,7 @@ def _listed(rows: pd.DataFrame, most: int = 6, others: int = 4) -> str:
     for row in rows[about | rows.index.isin(best)].to_dict("records"):
         ends = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         said.append(f"{row['observer']} {row['value']:.2f}{ends}")
-    return "; ".join(said) + ("; …" if len(said) < len(rows) else "")
+    return "; ".join(said) + ("; … (of the others the highest)" if len(said) < len(rows) else "")
 
 
 def _marked(text: str) -> str:

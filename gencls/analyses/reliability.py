@@ -11,11 +11,11 @@ from gencls.analyses import drivers
 from gencls.likelihood.weightings import Weighting
 from gencls.metrics import Estimate, seeded
 
-#: Which cue was unreliable in training, and in which share of the photos it was right at least → what a model's name ends in.
+#: Which cue was unreliable in training (none: both were always right), and in which share of the photos it was right at least → what a model's name ends in.
 UNRELIABLE = {
     "shape ½": "-shape-0.5",
     "shape ¾": "-shape-0.75",
-    "both": "",
+    "none": "",
     "texture ¾": "-texture-0.75",
     "texture ½": "-texture-0.5",
 }

@@ -70,7 +70,9 @@ class Answered:
         """Sentences on who and what is not here, and why; empty if all are."""
         said = []
         if self.lacking:
-            said.append(f"Not on this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))}).")
+            said.append(
+                f"Not in every part of this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))})."
+            )
         if self.missing:
             first = next(iter(self.missing.values()))
             said.append(f"Not on this machine: the stimuli of {', '.join(self.missing)} ({first}).")

@@ -192,7 +192,7 @@ def test_the_conclusions_claim_no_more_than_the_intervals() -> None:
         {"one": less, "two": less, "three": up, "four": drivers.Estimate(0.0, -0.1, 0.1)},
         {("a", "w"): up, ("b", "w"): down, ("c", "w"): across},
         "w",
-        across,
+        {"w": up, "uniform": less, "snr": less, "other": drivers.Estimate(0.0, -0.1, 0.1)},
         ["a", "b", "c"],
     )
     assert "a cycles by shape; b cycles by texture; c cycles by neither" in said
@@ -200,7 +200,11 @@ def test_the_conclusions_claim_no_more_than_the_intervals() -> None:
         "Of 4 generative models, read under `w` and not uniformly, 1 go more by shape, 2 go *less* by shape, and of 1 it cannot"
         in said
     )
-    assert "more by shape than" in said
+    assert (
+        "more by shape than the classifier under `w`; *less* by shape than the classifier under `uniform`, `snr`;"
+        in said
+    )
+    assert "for sure, than the classifier under `other`." in said
 
 
 def test_two_ways_of_reading_the_same_seeds_are_paired() -> None:
@@ -253,7 +257,7 @@ def test_a_model_that_weighs_cues_swings_and_one_that_takes_the_easy_cue_does_no
     gap = reliability.swing_gap(resnet, generative, "uniform")
     assert gap.value == pytest.approx(0.8) and gap.low > 0
     weighs, easy = reliability.swing_verdict(found, curves).splitlines()
-    assert "more by the cue that was reliable" in weighs and "both: neither for sure; texture ¾: shape" in weighs
+    assert "more by the cue that was reliable" in weighs and "none: neither for sure; texture ¾: shape" in weighs
     assert "does not follow" in easy and "texture ½: texture" in easy
 
 

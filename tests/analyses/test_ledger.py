@@ -60,6 +60,20 @@ def test_a_negative_result_is_said_plainly(ends: tuple[float, float], word: str)
     assert ledger.plainly({"natural": {"shape_bias": [there]}}) == []
 
 
+def test_what_stands_after_correction_is_told_from_what_does_not() -> None:
+    values = {
+        "natural/latent − natural/vit": (0.2, 0.01),
+        "natural/pixel − natural/resnet": (-0.2, 0.04),
+        "a − b": (0.1, 0.2),
+    }
+    numbers = [number("difference in shape bias", v, pair) for pair, (v, _) in values.items()]
+    numbers += [number("p (Holm)", p, pair) for pair, (_, p) in values.items()]
+    said = ledger.settled({"natural": {"photographs": numbers}})
+    assert "Of the 3 differences" in said and "corrected as one family, 2 stand: " in said
+    assert "natural/latent above natural/vit; natural/pixel *below* natural/resnet; of the other 1 it" in said
+    assert ledger.settled({"shapes": {}}) == ""
+
+
 def test_a_long_row_names_those_whom_the_claim_is_about_and_the_highest_others() -> None:
     models = [
         "natural/vit",
@@ -81,7 +95,7 @@ def test_a_long_row_names_those_whom_the_claim_is_about_and_the_highest_others()
 @pytest.mark.parametrize("order", ledger.ORDERS, ids=lambda order: f"{order.high}-{order.chapter}")
 def test_every_order_is_measured_by_its_chapter(order: ledger.Order) -> None:
     chapter = (Path(__file__).parents[2] / "book" / f"{order.chapter}.md").read_text()
-    assert f'page.report("{order.name}", ' in chapter
+    assert f'"{order.name}"' in chapter
     assert order.claim in {claim.key for claim in ledger.CLAIMS}
 
 
