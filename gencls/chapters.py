@@ -6,7 +6,7 @@ import ast
 import builtins
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,25 @@ def parameters(chapter: str, root: str | Path | None = None) -> dict[str, Parame
     """A chapter's parameters by name, read from its `parameters` cell without running it."""
     source = _parameters_source(read_chapter(chapter, root_folder(root)))
     lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise GenclsError(
+            f"chapter '{chapter}': the parameters cell is no Python ({error.msg}, line {error.lineno})"
+        ) from None
+    for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name, annotation, value = node.targets[0].id, "", node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             name, annotation, value = node.target.id, ast.unparse(node.annotation), node.value
         else:
             continue
-        default = ast.literal_eval(value)
+        try:
+            default = ast.literal_eval(value)
+        except ValueError:
+            raise GenclsError(
+                f"chapter '{chapter}', parameter '{name}': {ast.unparse(value)} is no plain value; write the number, text or list itself"
+            ) from None
         named = tuple(part.strip().split("[")[0].replace("None", "NoneType") for part in annotation.split("|") if part)
         types = named or (() if default is None else (type(default).__name__,))
         types = types if all(hasattr(builtins, t) or t == "NoneType" for t in types) else ()
@@ -114,13 +125,62 @@ def checked_values(chapter: str, given: Mapping[str, Any], profile: str | Path |
     read = read_profile(profile, root) if profile else {}
     general = {name: value for name, value in read.items() if name not in names}
     own = read.get(chapter) or {}
+    if not isinstance(own, dict):
+        raise GenclsError(f"the profile {profile}: '{chapter}' must be a mapping of parameters, not {own!r}")
     everywhere = {name for other in names for name in parameters(other, root)} if general else set()
     values = {k: v for k, v in general.items() if k in known or k not in everywhere} | own | dict(given)
     for name, value in values.items():
         if name not in known:
             raise GenclsError(f"chapter '{chapter}' has no parameter '{name}'; it has: {', '.join(known)}")
         known[name].check(value, chapter)
+        if name in _CHECKS and value is not None:
+            _CHECKS[name](value)
     return values
+
+
+def _world(name: str) -> None:
+    from gencls.worlds import WORLDS
+
+    if name not in WORLDS:
+        raise GenclsError(f"no world {name!r}; there are: {', '.join(WORLDS)}")
+
+
+def _worlds(names: list[str]) -> None:
+    for name in names:
+        _world(name)
+
+
+def _ids(models: list[str]) -> None:
+    if not models or not all(isinstance(model, str) for model in models):
+        raise GenclsError(
+            f"models: {models!r} is no list of ids; name at least one, or leave it out for those of the world"
+        )
+
+
+def _weighting(name: str) -> None:
+    from gencls.likelihood.weightings import weighting
+
+    weighting(name)
+
+
+def _count(least: int, what: str) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value < least:
+            raise GenclsError(f"{what} is {value}; it is a whole number of at least {least}")
+
+    return check
+
+
+#: What can be said of a value before a chapter runs for minutes, by the parameter's name, which means the same in all of them.
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "world": _world,
+    "also": _worlds,
+    "models": _ids,
+    "weighting": _weighting,
+    "n": _count(1, "n"),
+    "check": _count(0, "check"),
+    "levels": _count(1, "levels"),
+}
 
 
 def check_profile(profile: str | Path | None, root: Path) -> None:

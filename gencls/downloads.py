@@ -228,8 +228,8 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
 
 
 @contextlib.contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """One process at a time downloads, or writes, one file; the others wait and then find it."""
+def alone(target: Path, busy: str = "") -> Iterator[None]:
+    """One process at a time downloads, or writes, one file; the others wait and then find it, or raise GenclsError with the sentence `busy`."""
     if fcntl is None:
         yield
         return
@@ -237,7 +237,10 @@ def alone(target: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         while True:
             handle = held.enter_context(lock.open("w"))
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            except BlockingIOError:
+                raise GenclsError(busy) from None
             with contextlib.suppress(FileNotFoundError):
                 if lock.stat().st_ino == os.fstat(handle.fileno()).st_ino:
                     break  # else the one before has taken this file away, and somebody may hold a new one

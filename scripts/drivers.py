@@ -16,9 +16,8 @@ from gencls.analyses import driver_scores, drivers
 from gencls.analyses import octaves as bands
 from gencls.analyses import probes as linear
 from gencls.likelihood import records
-from gencls.models.weights import places
 from gencls.models.zoo import weights_digest
-from gencls.worlds import WEIGHTS_OF_SEEDS
+from gencls.worlds import WEIGHTS_OF_SEEDS, weights_of
 from gencls.worlds.shapes import Shapes
 
 
@@ -26,7 +25,7 @@ def main(models: list[str], weights: Path, octaves: bool, prompts: bool, probes:
     shapes = Shapes()
     stimuli = drivers.stimuli(shapes)
     for model in models:
-        folder = next(f for f in (*places(model), weights / model) if f.exists())
+        folder = weights_of(model, weights)
         start = time.monotonic()
         if probes:
             train = shapes.painter.stimuli("cue-conflict", linear.TRAIN, "dev")

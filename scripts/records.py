@@ -14,10 +14,9 @@ import gencls
 from gencls.categories import PROMPT
 from gencls.likelihood import records
 from gencls.likelihood.scoring import score
-from gencls.models.weights import places
 from gencls.models.zoo import open_folder, weights_digest
 from gencls.stimuli import illusions
-from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, WEIGHTS_OF_SEEDS, World, record_name
+from gencls.worlds import NOISE_SEEDS, PROMPTS, RECORDS, World, record_name, weights_of
 
 
 def main(models: list[str], more: bool, prompts: bool, sets: list[str]) -> None:
@@ -33,7 +32,7 @@ def make(world: World, model: str, more: bool, prompts: bool, sets: list[str]) -
         jobs += [("cue-conflict", 0, "bfloat16", PROMPT)]
     if prompts:
         jobs = [(illusions.NAME, 0, "float32", prompt) for prompt in PROMPTS]
-    folder = next(f for f in (*places(model), WEIGHTS_OF_SEEDS / model) if f.exists())
+    folder = weights_of(model)
     digest = weights_digest(folder)
     for name, seed, dtype, prompt in jobs:
         opened = open_folder(folder, model, dtype)

@@ -116,6 +116,8 @@ def look(
     """
     if n is not None and n < 1:
         raise GenclsError(f"n is {n}; ask for at least one stimulus")
+    if check < 0:
+        raise GenclsError(f"check is {check}; it is how many stimuli are scored afresh, 0 for none")
     try:
         stimuli = world.stimuli(name, n)
         people, networks = world.people(name), world.networks(name)

@@ -116,9 +116,10 @@ def draw(painter: ShapesWorld, kind: str, first: int, second: int, quarters: int
     """One stimulus: 32×32×3, uint8."""
     stream = f"{NAME}/{kind}"
     if kind == "hybrid":
-        return hybrid(
-            painter.draw(first, first, f"{stream}/low", index), painter.draw(second, second, f"{stream}/high", index)
+        low, high = (
+            painter.draw(*2 * [cue], f"{stream}/{part}", index) for cue, part in ((first, "low"), (second, "high"))
         )
+        return _kept(painter, hybrid(low, high))
     r = painter._random(stream, index)
     across = 24 + 5 * (r[13] / 2**32)
     scale, turn = _CELLS / across, r[16] % 215 - 107
@@ -137,7 +138,11 @@ def draw(painter: ShapesWorld, kind: str, first: int, second: int, quarters: int
         layer = np.where(large & ~small, 2, 0)
     else:
         layer = np.where(mask(SHAPES[first], across, quarters, (x, y), turn), 2, 0)
-    image = _pixels(layer.astype(np.uint8), _colours(r[:13]))
+    return _kept(painter, _pixels(layer.astype(np.uint8), _colours(r[:13])))
+
+
+def _kept(painter: ShapesWorld, image: np.ndarray) -> np.ndarray:
+    """The frequencies of an image that the painter keeps."""
     return image if painter.low_pass is None else low_passed(image, painter.low_pass)
 
 

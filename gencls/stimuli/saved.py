@@ -25,6 +25,8 @@ def write(stimuli: StimulusSet, folder: str | Path, progress: bool = False) -> P
         raise GenclsError(f"{folder} holds files already; name another folder, or empty it")
     if out := [n for n in stimuli.table["name"] if Path(n).is_absolute() or ".." in Path(n).parts]:
         raise GenclsError(f"a stimulus named {out[0]!r} would lie outside {folder}; give it another name")
+    if taken := [n for n in stimuli.table["name"] if not Path(n).name or n in (TABLE, CATEGORIES)]:
+        raise GenclsError(f"a stimulus cannot be named {taken[0]!r} in a folder; give it another name")
     if stimuli.missing:
         raise GenclsError(f"the pictures of {stimuli.name} are not here: {stimuli.missing}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +61,7 @@ def read(folder: str | Path, categories: Sequence[str] | None = None) -> Stimulu
 
     def load(row: int) -> np.ndarray:
         path = folder / table["name"].iloc[row]
-        return read_picture(path if path.is_file() else path.with_name(f"{path.name}.png")).image
+        written = path.with_name(f"{path.name}.png")
+        return read_picture(written if written.is_file() else path).image
 
     return StimulusSet(folder.resolve().name, table, load, categories)

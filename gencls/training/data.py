@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gencls.downloads import alone
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.pictures import prepare
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
@@ -52,19 +53,7 @@ class Photos:
 
     def __init__(self, world: ShapesWorld, n: int, folder: Path | None = None) -> None:
         self.n = n
-        path = folder / f"photos-{_fingerprint(world)}-{n}.npz" if folder else None
-        if path and path.exists():
-            with np.load(path) as pool:
-                images, labels = pool["images"], pool["labels"]
-        else:
-            rows = tqdm(range(n), desc="drawing photos", unit="photo", disable=n < 2000)
-            images = np.stack([world.photo("train", i) for i in rows])
-            labels = np.array([world.cues("train", i)[0] for i in range(n)])
-            if path:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                new = path.with_suffix(".new.npz")
-                np.savez(new, images=images, labels=labels)
-                new.replace(path)
+        images, labels = _kept(world, n, folder) if folder else _drawn(world, n)
         self.images = torch.from_numpy(images)
         self.labels = torch.from_numpy(labels.astype(np.int64))
 
@@ -80,6 +69,25 @@ class Photos:
             TEMPLATES[int(t)].format(SHAPES[int(k)]).replace(" a arrow", " an arrow")
             for t, k in zip(picks, labels, strict=True)
         ]
+
+
+def _drawn(world: ShapesWorld, n: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = tqdm(range(n), desc="drawing photos", unit="photo", disable=n < 2000)
+    return np.stack([world.photo("train", i) for i in rows]), np.array([world.cues("train", i)[0] for i in range(n)])
+
+
+def _kept(world: ShapesWorld, n: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The pool in a folder, drawn first where it is not there; of trainings that begin together one draws, and the others wait for it."""
+    path = folder / f"photos-{_fingerprint(world)}-{n}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(path):
+        if not path.exists():
+            images, labels = _drawn(world, n)
+            new = path.with_suffix(".new.npz")
+            np.savez(new, images=images, labels=labels)
+            new.replace(path)
+        with np.load(path) as pool:
+            return pool["images"], pool["labels"]
 
 
 class Photographs:

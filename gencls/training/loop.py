@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -104,60 +105,26 @@ def fit(
     -------
     seconds spent, those before an interruption included
     """
-    steps, checkpoint, device = run.steps, run.checkpoint, run.device
-    model.to(device)
-    fast = training_dtype(device.type)
+    model.to(run.device)
+    fast = training_dtype(run.device.type)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
     )
-    warm_up = max(1, steps // 20)
-
-    def rate(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * (step - warm_up) / max(1, steps - warm_up))))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, run.steps))
     average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGING, 1 - 5 / max(steps, 10)))
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(AVERAGING, 1 - 5 / max(run.steps, 10)))
     )
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "average": average}
-    first, spent = 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True, map_location=CPU)
-        if (saved.get("recipe"), saved.get("steps")) != (run.recipe, steps):
-            raise GenclsError(
-                f"the checkpoint {checkpoint} belongs to another recipe than this run's; delete it to begin again, or move it away"
-            )
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        first, spent = saved["step"], saved["seconds"]
+    first, spent = _taken_up(run, parts)
 
     def seconds() -> float:
         return spent + time.monotonic() - start
 
-    def save(step: int) -> None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        state = {name: part.state_dict() for name, part in parts.items()}
-        new = checkpoint.with_name(checkpoint.name + ".new")
-        try:
-            torch.save(
-                {**state, "recipe": run.recipe, "steps": steps, "step": step, "seconds": seconds()},
-                new,
-            )
-            new.replace(checkpoint)
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
-            new.unlink(missing_ok=True)
-            raise GenclsError(
-                f"the checkpoint {checkpoint} could not be written ({getattr(error, 'strerror', None) or 'is the disk full?'}); free "
-                "some space and run again: training goes on from the checkpoint before"
-            ) from error
-
     model.train()
     start = saved_at = time.monotonic()
-    with tqdm(total=steps, initial=first, desc=run.label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
-        for step in range(first, steps):
-            with contextlib.nullcontext() if fast is torch.float32 else torch.autocast(device.type, fast):
+    with tqdm(total=run.steps, initial=first, desc=run.label, unit="step", dynamic_ncols=True, mininterval=1) as bar:
+        for step in range(first, run.steps):
+            with contextlib.nullcontext() if fast is torch.float32 else torch.autocast(run.device.type, fast):
                 value = loss(step)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
@@ -171,14 +138,61 @@ def fit(
             if step + 1 in run.snapshots:
                 model.to(CPU)
                 run.snapshots[step + 1](seconds())
-                model.to(device)
+                model.to(run.device)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{value.item():.4f}")
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
-                save(step + 1)
+                _save(run, parts, step + 1, seconds())
                 saved_at = time.monotonic()
-    if first < steps:
-        save(steps)
+    if first < run.steps:
+        _save(run, parts, run.steps, seconds())
     model.load_state_dict(average.module.state_dict())
     model.to(CPU).eval()
     return seconds()
+
+
+def _rate(step: int, steps: int) -> float:
+    """The share of the highest learning rate at a step: it rises for the first 5% of the steps and falls to 0 as a cosine."""
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * (step - warm_up) / max(1, steps - warm_up))))
+
+
+def opened(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint holds; GenclsError for a damaged one."""
+    try:
+        saved: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location=CPU)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise GenclsError(f"the checkpoint {checkpoint} is damaged; delete it to begin again") from error
+    return saved
+
+
+def _taken_up(run: Run, parts: Mapping[str, Any]) -> tuple[int, float]:
+    """Steps and seconds that a run was stopped after, its state put into the parts; none where there is no checkpoint."""
+    if not run.checkpoint.exists():
+        return 0, 0.0
+    saved = opened(run.checkpoint)
+    if (saved.get("recipe"), saved.get("steps")) != (run.recipe, run.steps):
+        raise GenclsError(
+            f"the checkpoint {run.checkpoint} belongs to another recipe than this run's; delete it to begin again, or move it away"
+        )
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["step"], saved["seconds"]
+
+
+def _save(run: Run, parts: Mapping[str, Any], step: int, seconds: float) -> None:
+    """Write the checkpoint: whole, or the one before stays."""
+    run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: part.state_dict() for name, part in parts.items()}
+    new = run.checkpoint.with_name(run.checkpoint.name + ".new")
+    try:
+        torch.save({**state, "recipe": run.recipe, "steps": run.steps, "step": step, "seconds": seconds}, new)
+        new.replace(run.checkpoint)
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
+        new.unlink(missing_ok=True)
+        raise GenclsError(
+            f"the checkpoint {run.checkpoint} could not be written ({getattr(error, 'strerror', None) or 'is the disk full?'}); free "
+            "some space and run again: training goes on from the checkpoint before"
+        ) from error

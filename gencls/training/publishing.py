@@ -7,11 +7,13 @@ import math
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gencls.errors import GenclsError
 from gencls.models.zoo import digest
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import ShapesWorld
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
 
 def publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path, device: torch.device) -> Path:
-    """Write weights, preprocessing, temperature and card into a new folder, then put it in its place."""
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
+    """Write weights, preprocessing, temperature and card into a new folder, then put it in its place; of two at once the caller lets one pass."""
+    new, old = (out.with_name(f".{out.name}.{age}") for age in ("new", "old"))
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
     saved.save_pretrained(new, safe_serialization=True)
     if plan.kind in ("resnet", "vit"):
         side = dict.fromkeys(("height", "width"), plan.side * plan.magnify)
@@ -44,9 +47,23 @@ def publish(model: str, plan: Recipe, saved: Any, seconds: float, out: Path, dev
     (new / "gencls.json").write_text(json.dumps(facts, indent=1))
     (new / "README.md").write_text(card(model, plan, seconds, facts, device))
     if out.exists():
-        shutil.rmtree(out)
+        out.rename(old)
     new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
     return out
+
+
+def vacant(out: Path) -> None:
+    """A GenclsError unless a model can be put there: an earlier one, an empty folder or nothing, in a folder that can be written to."""
+    if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
+        raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        raise GenclsError(
+            f"no model can be written to {out}: {error.strerror}; free some space or name another folder"
+        ) from None
 
 
 def _halve(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from gencls.categories import PROMPT
+from gencls.downloads import alone
 from gencls.errors import GenclsError
 from gencls.models.devices import choose
 from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 from gencls.stimuli.tiny_imagenet import TinyImageNet
 from gencls.training.data import Labelled, Photographs, Photos, pool
-from gencls.training.publishing import publish
+from gencls.training.publishing import publish, vacant
 
 if TYPE_CHECKING:
     from gencls.training.classifiers import Codes
@@ -195,22 +197,40 @@ def train(
     plan = given or recipe(model)
     if presentations is not None:
         plan = _scaled(model, plan, presentations, minutes)
-    if out.exists() and not (out.is_dir() and ((out / "gencls.json").is_file() or not any(out.iterdir()))):
-        raise GenclsError(f"{out} holds something else than a trained model; name a new folder, or empty it first")
-    photos = pool(plan.world, plan.photos, cache, plan.side)
-    checkpoint = out.with_name(out.name + ".checkpoint")
     if minutes is not None and plan.first:
         raise GenclsError(f"{model} is trained in two stages, whose steps its recipe fixes; leave --minutes out")
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise GenclsError(f"a training of {minutes} minutes never ends, or never begins; give a number of minutes")
+    if snapshots and plan.generative:
+        raise GenclsError(
+            f"{model} makes images: what it draws is kept along its training, no models; leave --snapshots out"
+        )
+    vacant(out)
+    with alone(out, f"another run is training {out} at this moment; wait for it, or name another folder"):
+        return _train(model, out, plan, cache, snapshots, minutes, where)
+
+
+def _train(
+    model: str, out: Path, plan: Recipe, cache: Path | None, snapshots: int, minutes: float | None, where: torch.device
+) -> Path:
+    """`train` with all that was asked for checked, and nobody else in its folder."""
+    photos = pool(plan.world, plan.photos, cache, plan.side)
+    checkpoint = out.with_name(out.name + ".checkpoint")
     if minutes is not None:
         plan = _begun(checkpoint, plan) or _affordable(model, plan, minutes, photos, where)
 
     def snapshot(saved: Any, step: int, seconds: float) -> None:
-        publish(model, replace(plan, steps=step), saved, seconds, out.with_name(f"{out.name}-{step}"), where)
+        publish(model, replace(plan, steps=step), saved, seconds, along(step), where)
+
+    def along(step: int) -> Path:
+        return out.with_name(f"{out.name}-{step}")
 
     def draw(saved: Any, step: int, _: float) -> None:
         _draw(saved, plan, out, step)
 
     looks: dict[int, Look] = dict.fromkeys((plan.steps // 2**k for k in range(1, snapshots + 1)), snapshot)
+    for step in looks:
+        vacant(along(step))
     if plan.generative:
         looks = dict.fromkeys((plan.steps // 4, plan.steps // 2), draw)
     saved, seconds = _learnt(model, plan, photos, checkpoint, looks, where)
@@ -300,9 +320,11 @@ def _codes(of: str, photos: Photos | Photographs, device: str) -> Codes:
 
 def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
     """The plan of a run that was stopped: this one, with the number of steps that was fixed then."""
+    from gencls.training.loop import opened
+
     if not checkpoint.exists():
         return None
-    was = json.loads(torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu")["recipe"])
+    was = json.loads(opened(checkpoint)["recipe"])
     return replace(plan, **{name: was.get(name, getattr(plan, name)) for name in ("steps", "minutes")})
 
 

@@ -14,6 +14,7 @@ from gencls.worlds.base import (
     joint,
     record_name,
     seeds_of,
+    weights_of,
 )
 from gencls.worlds.full import Full, missing
 from gencls.worlds.natural import REAL_SETS, Natural
@@ -21,7 +22,7 @@ from gencls.worlds.shapes import COUNTS, Shapes
 
 __all__ = [
     "COUNTS", "NOISE_SEEDS", "PROMPTS", "REAL_SETS", "RECORDS", "SEEDS", "WEIGHTS_OF_SEEDS", "WORLDS", "Full", "Natural",
-    "Scored", "Shapes", "World", "joint", "missing", "open_world", "record_name", "seeds_of",
+    "Scored", "Shapes", "World", "joint", "missing", "open_world", "record_name", "seeds_of", "weights_of",
 ]  # fmt: skip
 
 WORLDS = {"shapes": Shapes, "natural": Natural, "full": Full}

@@ -43,6 +43,16 @@ def record_name(model: str, seed: int = 0, dtype: str = "float32", prompt: str =
     return f"{model.rpartition('/')[2].replace(':', '-')}{other}.zarr.zip"
 
 
+def weights_of(model: str, elsewhere: Path = WEIGHTS_OF_SEEDS) -> Path:
+    """The folder of a model's weights: where models lie that ship, or `elsewhere`, where `gencls train` leaves them; GenclsError where there is none."""
+    from gencls.models.weights import places
+
+    for folder in (*places(model), elsewhere / model):
+        if folder.exists():
+            return folder
+    raise GenclsError(f"no weights of {model} are here, nor in {elsewhere}; `gencls train {model}` makes them")
+
+
 def seeds_of(model: str) -> list[str]:
     """A model and its other training seeds: shapes/pixel, shapes/pixel@1, shapes/pixel@2."""
     return [model if seed == 0 else f"{model}@{seed}" for seed in SEEDS]
