@@ -116,9 +116,7 @@ def draw(painter: ShapesWorld, kind: str, first: int, second: int, quarters: int
     """One stimulus: 32×32×3, uint8."""
     stream = f"{NAME}/{kind}"
     if kind == "hybrid":
-        low, high = (
-            painter.draw(*2 * [cue], f"{stream}/{part}", index) for cue, part in ((first, "low"), (second, "high"))
-        )
+        low, high = (painter.draw(cue, cue, f"{stream}/{p}", index) for cue, p in ((first, "low"), (second, "high")))
         return _kept(painter, hybrid(low, high))
     r = painter._random(stream, index)
     across = 24 + 5 * (r[13] / 2**32)
