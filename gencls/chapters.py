@@ -138,18 +138,6 @@ def checked_values(chapter: str, given: Mapping[str, Any], profile: str | Path |
     return values
 
 
-def _world(name: str) -> None:
-    from gencls.worlds import WORLDS
-
-    if name not in WORLDS:
-        raise GenclsError(f"no world {name!r}; there are: {', '.join(WORLDS)}")
-
-
-def _worlds(names: list[str]) -> None:
-    for name in names:
-        _world(name)
-
-
 def _ids(models: list[str]) -> None:
     if not models or not all(isinstance(model, str) for model in models):
         raise GenclsError(
@@ -173,8 +161,6 @@ def _count(least: int, what: str) -> Callable[[int], None]:
 
 #: What can be said of a value before a chapter runs for minutes, by the parameter's name, which means the same in all of them.
 _CHECKS: dict[str, Callable[[Any], None]] = {
-    "world": _world,
-    "also": _worlds,
     "models": _ids,
     "weighting": _weighting,
     "n": _count(1, "n"),

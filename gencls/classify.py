@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.likelihood.weightings import weighting as to_weighting
 from gencls.models import zoo
+from gencls.stimuli import tiny_imagenet
 from gencls.stimuli.pictures import Picture, read_picture, rgb
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
@@ -81,7 +83,7 @@ class Observer:
     ) -> None:
         self.id = model
         self.model: Any
-        check_engine(engine)
+        check_engine(engine, workers, address)
         if engine == "ray":
             from gencls.likelihood.cluster import RayWorkers
 
@@ -137,6 +139,13 @@ class Observer:
                 f"{self.id} was trained on drawn shapes and knows nothing else, not {', '.join(map(repr, unknown))}; "
                 f"its classes are {', '.join(SHAPES)}"
             )
+        if self.id.startswith("natural/") and (
+            unread := [c for c in wanted if not _words([c]) <= _words(vocabulary())]
+        ):
+            raise GenclsError(
+                f"{self.id} learned its words from captions of {len(tiny_imagenet.classes())} classes and never read {', '.join(map(repr, unread))}; "
+                f"name others, such as {', '.join(NATURAL)}"
+            )
         pictures = [_picture(image, i) for i, image in enumerate(images)]
         if not pictures:
             raise GenclsError("no image was given; name at least one")
@@ -181,10 +190,21 @@ class Observer:
         )
 
 
-def check_engine(engine: str) -> None:
-    """Raise GenclsError for an engine that there is not."""
+def check_engine(engine: str, workers: int | None = None, address: str | None = None) -> None:
+    """Raise GenclsError for an engine that there is not, and for what it has no use for."""
     if engine not in ("here", "ray"):
         raise GenclsError(f"no engine {engine!r}; there are here and ray")
+    if engine == "here" and (workers is not None or address is not None):
+        raise GenclsError("workers and an address are those of a Ray cluster; say --engine ray as well (engine='ray')")
+
+
+def vocabulary() -> list[str]:
+    """What the natural world's captions name: the entry-level categories, and each class by all of its names."""
+    return [*NATURAL, *(name for entry in tiny_imagenet.classes() for name in entry.names)]
+
+
+def _words(names: Sequence[str]) -> set[str]:
+    return {word for name in names for word in re.findall(r"\w+", name.lower())}
 
 
 def trained_on(model: str) -> tuple[str, ...]:
@@ -201,6 +221,6 @@ def _picture(image: np.ndarray | str | Path | Picture | Image.Image, i: int) -> 
         array = np.asarray(rgb(image) if isinstance(image, Image.Image) else image)
     except ValueError as error:
         raise GenclsError(f"image {i}: {error}; give 8 or 16 bits a channel") from error
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise GenclsError(f"image {i} is {array.dtype} of shape {array.shape}; give H×W×3 uint8 in 0–255")
     return Picture(f"image {i}", array, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16])

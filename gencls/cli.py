@@ -51,6 +51,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read along has seen enough, which click knows how to end
+            raise
         except (GenclsError, OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
@@ -154,7 +156,7 @@ def run(
     from gencls.book import parameters, run_chapter
     from gencls.classify import check_engine
 
-    check_engine(engine)
+    check_engine(engine, workers, address)
     given = {"GENCLS_ENGINE": engine, "GENCLS_WORKERS": workers, "RAY_ADDRESS": address}  # for the notebook's kernel
     given |= {"GENCLS_COMPILE": os.environ.get("GENCLS_COMPILE", "auto") if compile is None else int(compile)}
     given |= {"GENCLS_RESOLUTION": resolution, "GENCLS_CROP": None if crop else 0}
@@ -233,7 +235,7 @@ def classify(
     from gencls.classify import check_engine
     from gencls.stimuli.pictures import find_pictures
 
-    check_engine(engine)
+    check_engine(engine, workers, address)
     paths = find_pictures(images)
     wanted = None if classes is None else [c.strip() for c in classes.split(",") if c.strip()]
     opening: dict[str, Any] = {
@@ -248,7 +250,8 @@ def classify(
         from gencls.classify import trained_on
         from gencls.likelihood import forecast
 
-        told = forecast.told(model, len(paths), wanted or trained_on(model) or None, prompt or PROMPT, **opening)
+        asked = (trained_on(model) or None) if wanted is None else wanted
+        told = forecast.told(model, len(paths), asked, PROMPT if prompt is None else prompt, **opening)
         typer.echo("\n".join(f"{name}: {value}" for name, value in told.items()))
         return
     opening |= {
@@ -288,6 +291,13 @@ def _classified(
     asked = repr([[path.resolve() for path in paths], model, zoo.state(model), classes, prompt, same])
     unfinished = cache_folder() / "unfinished" / hashlib.sha256(asked.encode()).hexdigest()[:12]
     options: dict[str, Any] = {"unfinished": unfinished} | ({} if prompt is None else {"prompt": prompt})
+    try:
+        unfinished.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _say(
+            f"{unfinished} cannot be made ({error.strerror}), so that nothing is kept if this is stopped; GENCLS_CACHE names another folder"
+        )
+        del options["unfinished"]
     parts, errors = [], []
     with tqdm(total=len(paths), desc=model, unit="image", disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(paths), CHUNK):

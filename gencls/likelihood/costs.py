@@ -93,7 +93,7 @@ def of_pipeline(
         for network in networks:
             network.to_empty(device=place)
         model = DiffusionModel(pipeline, name, **options)
-        conditions = model.conditions(prompts)
+        conditions = model.adapter.conditions(prompts)  # without numbers none can be told from another
     timestep = model.levels([0.5])[0].to(place)
 
     def encoded(n: int) -> Tensor:

@@ -48,8 +48,12 @@ def parameters(folder: Path) -> int:
     for path in folder.rglob("*.safetensors"):
         if path.parent.name in hub.UNUSED or ".fp16." in path.name:
             continue
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length) if length < path.stat().st_size else "")
+        except ValueError as error:
+            raise GenclsError(f"{path} is no safetensors file (a pointer of git-lfs?); fetch it again") from error
         found += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     return found
 

@@ -44,7 +44,7 @@ def binding(
         "prompt": "" if kind in ("discriminative", "noised") else prompt,
         "dtype": dtype,
         "noise": f"{noise:g}" if noise else "",
-        "classes": "|".join(classes),
+        "classes": json.dumps(classes) if any("|" in c for c in classes) else "|".join(classes),
     }
 
 
@@ -61,9 +61,13 @@ def read(path: Path) -> xr.Dataset:
         return scores.assign_coords(
             {n: v.astype(object).astype(str) for n, v in scores.coords.items() if v.dtype.kind in "OT"}
         )
-    except Exception as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zarr, zip and numpy each fail in their own ways on damaged data
         if not Path(path).is_file():
             raise GenclsError(f"there is no record {path}") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise GenclsError(f"the record {path} cannot be read: {error.strerror}") from error
         raise GenclsError(
             f"{path} is no record of scores, or a damaged one ({type(error).__name__}); if it is one, delete it and score again"
         ) from error
@@ -145,7 +149,7 @@ class Work:
     def get(self, digest: str, key: str) -> np.ndarray | None:
         try:
             return np.load(self._file(digest, key), allow_pickle=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, EOFError, ValueError):  # none, or one that a power cut left empty
             return None
 
     def close(self) -> None:

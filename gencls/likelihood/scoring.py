@@ -77,8 +77,11 @@ def score(
     bound = asking.told.bound | {"model_digest": model_digest}
     names, digests = list(stimuli.table["name"]), stimuli.stimulus_digests()
     keys = names if keys is None else list(keys)
-    old = _recorded(record, bound) if record is not None and record.exists() else None
-    known = old if keys == names else None  # a record knows its stimuli by name and content, not by a key
+    if record is not None and keys != names:
+        raise GenclsError(
+            "a record knows its stimuli by name and content, and not by other keys; leave out the record or the keys"
+        )
+    known = _recorded(record, bound) if record is not None and record.exists() else None
     rows = [None] * len(names) if known is None else records.matching(known, bound, names, digests)
     if known is not None and None not in rows:
         return known.isel(stimulus=rows)
@@ -96,7 +99,7 @@ def score(
     scores.attrs.update(bound, set=stimuli.name, **asking.told.facts)
     if record is not None and work is not None:
         with records.alone(record):  # another run may have put some of them there meanwhile
-            if keys == names and (old := _recorded(record, bound) if record.exists() else known) is not None:
+            if (old := _recorded(record, bound) if record.exists() else known) is not None:
                 found = records.matching(old, bound, *zip(*((names[i], digests[i]) for i in lacking), strict=True))
                 scores = records.join(old, scores.isel(stimulus=[i for i, row in enumerate(found) if row is None]))
             records.write(scores, record)

@@ -50,7 +50,8 @@ class Adapter:
             return pixels
         vae = self.pipeline.vae
         code = vae.encode(pixels.to(vae.dtype))
-        latents = code.latent_dist.mean if hasattr(code, "latent_dist") else code.latent
+        kinds = ("latents", "latent")  # of AutoencoderTiny, of AutoencoderDC
+        latents = code.latent_dist.mean if hasattr(code, "latent_dist") else next(code[k] for k in kinds if k in code)
         config = vae.config
         if config.get("latents_mean") is not None and config.get("latents_std") is not None:
             mean, std = (latents.new_tensor(config[k])[:, None, None] for k in ("latents_mean", "latents_std"))

@@ -26,6 +26,7 @@ from gencls.models.compiling import Compiling
 from gencls.models.folders import open_network, opened
 from gencls.models.memory import in_passes
 from gencls.models.numbers import choose
+from gencls.models.prompts import told_apart
 from gencls.stimuli.pictures import prepare
 
 #: Positions whose logits are computed at a time: Emu3's vocabulary makes 0.7 GB of them.
@@ -189,6 +190,7 @@ class AutoregressiveModel:
     def read(self, prompts: Sequence[str]) -> list[Prompts]:
         """The prompts, run through the decoder once; those with equally many tokens together, so that nothing is padded."""
         ids = [self.adapter.prompt(prompt) for prompt in prompts]
+        told_apart(prompts, ((i,) for i in ids), self.name)
         found = []
         for length in sorted({len(i) for i in ids}):
             classes = tuple(k for k, i in enumerate(ids) if len(i) == length)

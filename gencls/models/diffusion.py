@@ -19,6 +19,7 @@ from gencls.models.compiling import Compiling
 from gencls.models.memory import in_passes
 from gencls.models.noise import levels
 from gencls.models.numbers import choose
+from gencls.models.prompts import told_apart
 from gencls.stimuli.pictures import changes, prepare
 
 
@@ -136,9 +137,11 @@ class DiffusionModel:
         return torch.cat(self._passes(some, len(images)))
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
-        """The prompts' embeddings, computed once."""
+        """The prompts' embeddings, computed once; GenclsError where two of them are the same, so that the network could not tell the classes apart."""
         with torch.no_grad():
-            return self.adapter.conditions(prompts)
+            found = self.adapter.conditions(prompts)
+        told_apart(prompts, zip(*found.values(), strict=True), self.name)
+        return found
 
     def predict(self, x_t: Tensor, timestep: Tensor, classes: Tensor, conditions: Condition) -> Tensor:
         """The network's own prediction for n noised stimuli under m classes each: n·m×c×h×w, float32.

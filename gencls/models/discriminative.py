@@ -21,6 +21,7 @@ from gencls.models.compiling import Compiling
 from gencls.models.efficientnet import EfficientNetLite0
 from gencls.models.folders import first_sentence, open_network, opened
 from gencls.models.labels import outputs_behind
+from gencls.models.prompts import told_apart
 from gencls.stimuli.pictures import changes, prepare
 
 
@@ -241,6 +242,7 @@ class ContrastiveModel:
     def logits(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> Tensor:
         """The network's own `logits_per_image`, images × prompts, float64."""
         words = self.words(prompts)
+        told_apart(prompts, ((ids,) for ids in words["input_ids"]), self.name)
         return _run(self.network, **words, **self.pictures(images), **self.more).logits_per_image.cpu().double()
 
     def log_probabilities(
@@ -355,16 +357,16 @@ def load_transformers(
 ) -> DiscriminativeModel:
     """An ordinary transformers image-classification folder: the hub's, or as `gencls train shapes/resnet` writes it.
 
-    A preprocessor_config.json with an `image_processor_type` is the model's own preprocessing. One without is gencls's own, and
-    may say `magnify`: the network's input (`size`) is made by repeating pixels so many times; or `codes_of`: it sees the codes of another model, which is put on the `device`.
+    A preprocessor_config.json is the model's own preprocessing, unless it is of gencls and says `magnify` (the network's input, `size`, is made by
+    repeating pixels so many times) or `codes_of` (it sees the codes of another model, which is put on the `device`).
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     network = open_network(AutoModelForImageClassification, folder, name, allow_pickles)
     labels = {int(i): str(label) for i, label in network.config.id2label.items()}
     path = folder / "preprocessor_config.json"
-    own: dict[str, Any] = hub.settings(path) if path.is_file() else {"image_processor_type": ""}
-    if not own.keys().isdisjoint({"image_processor_type", "feature_extractor_type"}):
+    own = hub.settings(path) if path.is_file() else {}
+    if own.keys().isdisjoint({"magnify", "codes_of"}):
         processor = opened(lambda: AutoImageProcessor.from_pretrained(folder, local_files_only=True), folder, name)
         return HubClassifier(network, name, labels, processor)
     if "codes_of" in own:
@@ -375,7 +377,7 @@ def load_transformers(
         raise GenclsError(
             f"{name}: {path} lacks {', '.join(sorted(missing))}, so that no image can be made ready; add them"
         )
-    size, magnify = own["size"], own.get("magnify", 1)
+    size, magnify = own["size"], own["magnify"]
     model = DiscriminativeModel(
         network,
         name,

@@ -32,7 +32,7 @@ def open_network(kind: Any, folder: Path, name: str, allow_pickles: bool) -> Any
     if missing := [*told["missing_keys"], *told.get("mismatched_keys", ())]:
         raise GenclsError(
             f"{name}: {len(missing)} of the network's weights are not in {folder} (such as {sorted(map(str, missing))[0]}), so that its answers would be "
-            "random; name a model that was trained to classify"
+            "random; fetch or copy the model's folder again, or name a model that was trained for this"
         )
     return network
 

@@ -180,24 +180,52 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
     if "safety_checker" in index:
         options["requires_safety_checker"] = False
     try:
-        if not weights:
-            options |= _bare(folder, index, name)
-        return kind.from_pretrained(
+        options |= _encoders(folder, index, name, allow_pickles) if weights else _bare(folder, index, name)
+        pipeline = kind.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=None if allow_pickles else True,
             dtype=torch.float32,  # whatever it is kept in
             **options,
         )
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         if (
             not allow_pickles
             and "safetensors" in str(error)
             and any(path.name.endswith(PICKLES) for path in folder.rglob("*"))
         ):
             raise only_pickles(name) from error
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: {first}") from error
+    for part, network in pipeline.components.items() if weights else ():
+        lacking = [key for key, value in network.named_parameters() if value.is_meta] if _is_network(network) else []
+        if lacking:  # as diffusers leaves a weight that no file holds
+            raise GenclsError(
+                f"{name}: {len(lacking)} of the {part}'s weights are not in {folder / part} (such as {lacking[0]}); fetch or copy the model's folder again"
+            )
+    return pipeline
+
+
+def _is_network(part: Any) -> bool:
+    import torch
+
+    return isinstance(part, torch.nn.Module)
+
+
+def _encoders(folder: Path, index: dict[str, Any], name: str, allow_pickles: bool) -> dict[str, Any]:
+    """A pipeline's networks of transformers, each with all of its weights; diffusers would let missing ones be random."""
+    import torch
+    import transformers
+
+    from gencls.models.folders import open_network
+
+    found = {}
+    for part, told in index.items():
+        if part not in UNUSED and isinstance(told, list) and told[0] == "transformers":
+            kind = getattr(transformers, str(told[1]), None)
+            if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
+                found[part] = open_network(kind, folder / part, name, allow_pickles)
+    return found
 
 
 def _bare(folder: Path, index: dict[str, Any], name: str) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def test_the_explorers_state_is_saved_with_the_notebook(toy_root: Path, mini_boo
         ),
         ("toy", {"level": "high"}, "chapter 'toy', parameter 'level': 'high' is not float"),
         ("toy", {"seed": 1.5}, "parameter 'seed': 1.5 is not int or NoneType"),
+        ("toy", {"check": -1}, "check is -1; it is a whole number of at least 0"),
         ("toy", {"fail": "ours"}, "chapter 'toy': the toy has no such world; take another"),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from gencls.errors import GenclsError
 from gencls.models import tiny
@@ -26,16 +27,28 @@ def _unnamed(path: Path, name: str) -> None:
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != name}))
 
 
+def _without(part: Path, dropped: int) -> None:
+    """A part's first weights left out, or its first cut short."""
+    (path,) = part.glob("*.safetensors")
+    weights = load_file(path)
+    first, second = sorted(weights)[:2]
+    kept = {name: w for name, w in weights.items() if name not in (first, second)[:dropped]}
+    save_file(kept if dropped else weights | {first: weights[first].flatten()[:-1].clone()}, path, {"format": "pt"})
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "weights cut short": ("vit", lambda f: _cut(f / "model.safetensors"), "no model that transformers can open"),
     "config cut short": ("vit", lambda f: _cut(f / "config.json"), "config.json is no JSON"),
     "config of a list": ("vit", lambda f: (f / "config.json").write_text("[]"), "config.json says nothing by name"),
-    "own preprocessing": ("vit", lambda f: (f / "preprocessor_config.json").write_text("{}"), "lacks image_mean, image_std, size"),
+    "own preprocessing": ("vit", lambda f: (f / "preprocessor_config.json").write_text('{"magnify": 1}'), "lacks image_mean, image_std, size"),
     "index cut short": ("sd", lambda f: _cut(f / "model_index.json"), "model_index.json is no JSON"),
     "no such class": ("sd", lambda f: _renamed(f / "model_index.json", "FooPipeline"), "no adapter for a FooPipeline; known are"),
     "a part left out": ("sd", lambda f: shutil.rmtree(f / "tokenizer"), "there is no tokenizer"),
     "a part cut short": ("sd", lambda f: _cut(f / "tokenizer" / "tokenizer.json"), "missing or broken"),
     "a part unnamed": ("sd", lambda f: _unnamed(f / "model_index.json", "tokenizer"), "missing or broken: .*tokenizer"),
+    "encoder without a weight": ("sd", lambda f: _without(f / "text_encoder", 1), "of the network's weights are not in .*text_encoder"),
+    "network without a weight": ("sd", lambda f: _without(f / "unet", 1), "1 of the unet's weights are not in"),
+    "weight of another size": ("sd", lambda f: _without(f / "vae", 0), "missing or broken"),
     "a class without adapter": ("sd", lambda f: _renamed(f / "model_index.json", "DiTPipeline"), "no adapter for a DiTPipeline"),
 }  # fmt: skip
 

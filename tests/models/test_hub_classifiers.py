@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import SiglipProcessor, SiglipTokenizer, ViTModel, pipeline
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    SiglipProcessor,
+    SiglipTokenizer,
+    ViTModel,
+    pipeline,
+)
 
 import gencls
 from gencls import categories as cats
@@ -183,6 +191,22 @@ def test_the_whole_image_is_shown_where_the_model_wants_it(folders: dict[str, Pa
     assert (logits[0] - logits[1]).abs().max() > 1e-2
 
 
+def test_preprocessing_that_names_no_processor_is_the_models_own(folders: dict[str, Path], tmp_path: Path) -> None:
+    """As google/vit-base-patch16-224 has it: its means and sizes, and no word on whose they are."""
+    shutil.copytree(folders["vit"], tmp_path / "old")
+    path = tmp_path / "old" / "preprocessor_config.json"
+    told = {k: v for k, v in json.loads(path.read_text()).items() if k != "image_processor_type"}
+    path.write_text(json.dumps(told | {"image_mean": [0.4, 0.5, 0.6]}))
+    image = np.random.default_rng(2).integers(0, 256, (40, 90, 3), np.uint8)
+    ours = zoo.open_folder(tmp_path / "old", "old")
+    assert isinstance(ours, DiscriminativeModel)
+    network = AutoModelForImageClassification.from_pretrained(tmp_path / "old").eval()
+    pixels = AutoImageProcessor.from_pretrained(tmp_path / "old")(Image.fromarray(image), return_tensors="pt")
+    with torch.no_grad():
+        theirs = network(**pixels).logits
+    torch.testing.assert_close(ours.logits([image]).float(), theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_labels_of_its_own_are_its_classes(tmp_path: Path) -> None:
     network = tiny.build("resnet")
     network.network = type(network.network)(type(network.network.config)(
@@ -207,7 +231,7 @@ def test_a_classifier_trained_here_on_some_of_imagenets_classes_answers_with_cat
     )
     network = type(made.network)(config)
     network.save_pretrained(tmp_path)
-    half = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    half = {"magnify": 1, "size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(half))
     observer = gencls.load(str(tmp_path))
     assert observer.classes == ("cat", "elephant")

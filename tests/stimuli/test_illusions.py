@@ -104,8 +104,8 @@ def test_a_low_passed_world_has_low_passed_illusions() -> None:
     f = np.fft.fftfreq(32, 1 / 32)
     beyond, shares = np.hypot(f[:, None], f) >= 4, []
     for low_pass in (None, 4):
-        power = np.abs(np.fft.fft2(illusions.stimuli(ShapesWorld(low_pass=low_pass), 3).images().mean(-1))) ** 2
+        power = np.abs(np.fft.fft2(illusions.stimuli(ShapesWorld(low_pass=low_pass), 24).images().mean(-1))) ** 2
         power[:, 0, 0] = 0  # the mean
         shares.append(power[:, beyond].sum(1) / power.sum((1, 2)))
     plain, smooth = shares
-    assert smooth.max() < 0.02 < plain.min()
+    assert smooth.max() < 0.01 < plain.min()

@@ -50,6 +50,18 @@ def test_names_may_hold_folders_but_lead_nowhere_else(tmp_path: Path) -> None:
             saved.write(named(name), tmp_path / "out")
 
 
+def test_each_stimulus_finds_its_own_picture(tmp_path: Path) -> None:
+    for i, names in enumerate((("a", "a.png"), ("a.png", "a"))):
+        table = pd.DataFrame({"name": names, "category": "dog", "condition": "", "texture": ""})
+        mine = StimulusSet("mine", table, lambda row: np.full((2, 2, 3), 100 * row, np.uint8), ["dog", "cat"])
+        assert [s.image.max() for s in saved.read(saved.write(mine, tmp_path / str(i)))] == [0, 100]
+    for name in ("", "stimuli.csv"):
+        table = pd.DataFrame({"name": [name], "category": "dog", "condition": "", "texture": ""})
+        mine = StimulusSet("mine", table, lambda _: np.zeros((2, 2, 3), np.uint8), ["dog", "cat"])
+        with pytest.raises(GenclsError, match="cannot be named"):
+            saved.write(mine, tmp_path / "out")
+
+
 def test_what_is_no_set_is_said(tmp_path: Path) -> None:
     with pytest.raises(GenclsError, match="holds no stimulus set"):
         saved.read(tmp_path)

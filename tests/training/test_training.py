@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gencls.categories import prompts
+from gencls.downloads import alone
 from gencls.errors import GenclsError
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.scoring import score
@@ -269,6 +273,59 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_training_takes_nothing_away_that_is_not_its_own(tmp_path: Path) -> None:
+    given = TINY["shapes/resnet"]
+    for name in ("exp.new", "exp-6"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    with pytest.raises(GenclsError, match=r"exp-6 holds something else"):
+        train("shapes/resnet", tmp_path / "exp", given=given, snapshots=1)
+    assert not (tmp_path / "exp").exists()
+    train("shapes/resnet", tmp_path / "exp", given=given)
+    train("shapes/resnet", tmp_path / "exp", given=given)  # an earlier model gives way
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exp", "exp-6", "exp.new"]
+    assert all((tmp_path / name / "thesis.txt").read_text() == "mine" for name in ("exp.new", "exp-6"))
+
+
+def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
+    with alone(tmp_path / "exp"), pytest.raises(GenclsError, match=r"another run is training .*exp"):
+        train("shapes/resnet", tmp_path / "exp", given=TINY["shapes/resnet"])
+    assert train("shapes/resnet", tmp_path / "exp", given=TINY["shapes/resnet"]).is_dir()
+
+
+def test_trainings_that_begin_together_draw_their_photos_once(tmp_path: Path) -> None:
+    command = f"from pathlib import Path; from gencls.stimuli.shapes import ShapesWorld; from gencls.training.data import Photos; Photos(ShapesWorld(), 300, Path({str(tmp_path)!r}))"
+    running = [subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(p.communicate()[1], p.returncode) for p in running] == [("", 0)] * 3
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as pool:
+        assert pool["images"].shape == (300, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"minutes": math.inf}, "never ends"),
+        ({"minutes": math.nan}, "never ends"),
+        ({"snapshots": 2}, "makes images"),
+    ],
+)
+def test_what_no_training_can_do_is_said_before_a_photo_is_drawn(options: dict, why: str, tmp_path: Path) -> None:
+    with pytest.raises(GenclsError, match=why):
+        train("shapes/pixel", tmp_path / "model", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    checkpoint, model = tmp_path / "c.checkpoint", nn.Linear(2, 1)
+    loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), loop.Run(3, 1, 0, checkpoint))
+    whole = checkpoint.read_bytes()
+    for left in (b"", whole[: len(whole) // 2]):
+        checkpoint.write_bytes(left)
+        with pytest.raises(GenclsError, match=r"is damaged; delete it"):
+            loop.fit(model, lambda step: model(torch.ones(1, 2)).sum(), loop.Run(3, 1, 0, checkpoint))
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.checkpoint"
     model = nn.Linear(2, 1)
@@ -362,8 +419,6 @@ def test_a_training_in_two_stages_has_no_budget_in_minutes(tmp_path: Path) -> No
 
 
 def test_other_seeds_and_unknown_recipes() -> None:
-    from gencls.errors import GenclsError
-
     assert recipe("shapes/pixel@2") == replace(RECIPES["shapes/pixel"], seed=2)
     for bad in ("shapes/vit", "shapes/pixel@x"):
         with pytest.raises(GenclsError, match="no recipe"):
