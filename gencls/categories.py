@@ -42,6 +42,12 @@ def wording(template: str) -> str:
     return "the bare name" if template == "{}" else f"“{template.format('…')}”"
 
 
+def told_apart(classes: Sequence[str]) -> None:
+    """A GenclsError unless there are two classes to choose between or more, each named once."""
+    if len(set(classes)) < 2 or len(set(classes)) != len(classes):
+        raise GenclsError(f"classes {list(classes)}: give at least two, each once")
+
+
 def prompts(categories: Sequence[str] = CATEGORIES, template: str = PROMPT, *, articles: bool = False) -> list[str]:
     """One prompt a category: `template` with the category in place of `{}`.
 

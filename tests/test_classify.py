@@ -97,6 +97,22 @@ def test_what_cannot_be_answered_is_named() -> None:
         gencls.world("shapes", colour=1)
 
 
+def test_classes_that_a_model_reads_alike_or_never_read_are_refused() -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    for model in ("natural/pixel", "natural/clip", "natural/ar"):
+        with pytest.raises(GenclsError, match=r"never read 'unicorn', 'zebra'.*such as bear"):
+            gencls.load(model).classify(grey, classes=["dog", "unicorn", "zebra"])
+    assert gencls.load("natural/clip").classify(grey, classes=["tabby", "brown bear"]).answers[0] in (
+        "tabby",
+        "brown bear",
+    )
+    long = "photo " * 200 + "{}"
+    for model in ("shapes/pixel", "natural/clip"):
+        classes = ["star", "heart"] if model.startswith("shapes") else ["dog", "cat"]
+        with pytest.raises(GenclsError, match="alike; shorten the prompt"):
+            gencls.load(model).classify(grey, classes=classes, prompt=long, plan=Exhaustive(timesteps=1))
+
+
 def test_what_has_no_effect_or_is_not_there_is_said() -> None:
     grey = np.full((32, 32, 3), 128, np.uint8)
     observer = gencls.load("shapes/resnet")
@@ -109,6 +125,10 @@ def test_what_has_no_effect_or_is_not_there_is_said() -> None:
     ):
         with pytest.raises(GenclsError, match=what):
             observer.classify(grey, **given)
+    with pytest.raises(GenclsError, match=r"image 0 is uint8 of shape \(0, 5, 3\)"):
+        observer.classify(np.zeros((0, 5, 3), np.uint8))
+    with pytest.raises(GenclsError, match="those of a Ray cluster"):
+        gencls.load("shapes/resnet", workers=3)
     with pytest.raises(GenclsError, match="image 0: floating-point pixels"):
         observer.classify(Image.fromarray(np.zeros((8, 8), np.float32)))
     with pytest.raises(GenclsError, match=r"load has no option 'devise'; there are .*device"):

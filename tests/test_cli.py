@@ -137,6 +137,11 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["classify", "{empty}"], "the folder holds no images"),
         (["classify", "{folder}", "--model", RESNET, "--dtype", "float8"], "number type 'float8' is not float32"),
         (["classify", "{folder}", "--engine", "spark", "--dry-run"], "no engine 'spark'; there are here and ray"),
+        (["classify", "{folder}", "--model", RESNET, "--workers", "3"], "those of a Ray cluster"),
+        (["classify", "{folder}", "--model", RESNET, "--classes", "star", "--dry-run"], "give at least two"),
+        (["run", "shape_bias", "-p", "weighting=foo"], "no weighting 'foo'"),
+        (["run", "shape_bias", "-p", "models=[1, 2]"], "no list of ids"),
+        (["run", "introduction", "-p", "also=[naturall]"], "no world 'naturall'"),
         (["run", "shape_bias", "--engine", "spark"], "no engine 'spark'; there are here and ray"),
         (["train", f"{RESNET}@"], "no recipe for 'shapes/resnet@'"),
         (["stimuli", "photoz"], "the world 'shapes' has no stimulus set 'photoz'; it has photos"),
@@ -190,6 +195,23 @@ def test_help_and_the_list_of_models_import_no_torch() -> None:
     for argument in ("--help", "models"):
         done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_who_stops_reading_is_no_error() -> None:
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "gencls.cli", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert listing.stdout is not None and listing.stderr is not None
+    listing.stdout.close()
+    assert "pipe" not in listing.stderr.read().lower()
+    assert listing.wait() != 2
+
+
+def test_one_picture_is_answered_where_nothing_can_be_kept(stimuli: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENCLS_CACHE", "/proc/nothing")
+    status, out, err = call("classify", stimuli, "--model", RESNET, "--json")
+    assert status == 0 and len(json.loads(out)["images"]) == 3
+    assert "GENCLS_CACHE names another folder" in err
 
 
 def test_a_missing_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,8 @@ def told(
     `classes`: by default the model's own, of which 16 are counted where they are not known. `opening`: of `gencls.models.zoo.open_model`.
     """
     plan = plan or Exhaustive()
+    if classes is not None:
+        cats.told_apart(classes)
     folder = zoo.folder_of(model)
     if folder is None and not model.startswith(("hf:", "pypi:")):
         raise GenclsError(

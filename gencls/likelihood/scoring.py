@@ -70,8 +70,7 @@ def score(
     (stimulus × class), or, for an autoregressive model, `log_likelihood` (stimulus × class × token; `row` and `column` of each token, or, where a record keeps no more, summed over each row, as the attribute `tokens` says); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
     """
     classes = list(stimuli.categories if classes is None else classes)
-    if len(set(classes)) < 2 or len(set(classes)) != len(classes):
-        raise GenclsError(f"classes {classes}: give at least two, each once")
+    cats.told_apart(classes)
     asked = Asked(tuple(classes), prompt, plan or Exhaustive(), seed)
     asking = model.ask(asked) if isinstance(model, Workers) else Loop(model, asked)
     bound = asking.told.bound | {"model_digest": model_digest}

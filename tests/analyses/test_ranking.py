@@ -68,6 +68,24 @@ def test_who_lacks_a_set_is_not_ranked_and_one_alone_neither() -> None:
     assert not len(agreement.ranking(table, PEOPLE[:1], ["a", "b"], draws=20))
 
 
+def test_a_group_that_saw_different_sets_ranks_those_who_saw_them_all() -> None:
+    """Two people on edge, two others on silhouette; one observer saw both, and more than that."""
+    others = ["subject-03", "subject-04"]
+    table = pd.concat(
+        [*PERSONS, *(made(o, RIGHT, "silhouette") for o in others)]
+        + [made(o, flipped(RIGHT, 3), name) for o in ("a", "b") for name in ("edge", "silhouette", "sketch")]
+        + [made("m", RIGHT)]
+    )
+    found = agreement.ranking(table, [*PEOPLE, *others], ["m", "a", "b"], draws=20)
+    assert set(found["observer"]) == {"a", "b"}
+
+
+def test_without_a_ceiling_nothing_is_needed_to_reach_it() -> None:
+    always = [made(p, np.ones(48, bool)) for p in PEOPLE]
+    found = agreement.trials_needed(pd.concat([*always, made("net", RIGHT)]), PEOPLE, ["net"])
+    assert found[["chance", "ceiling"]].isna().all(axis=None)
+
+
 def test_the_naive_interval_ignores_shared_images() -> None:
     by_content = np.repeat([True, False] * 4, 6)  # right or wrong with the content image alone
     other = by_content.copy()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from gencls import metrics, trials
 from gencls.analyses import agreement, noise, robustness
@@ -46,6 +47,15 @@ def test_accuracy_pools_kept_conditions_then_averages_over_sets() -> None:
     assert estimate.value == pytest.approx((5 / 8 + 1 / 2) / 2)
     assert estimate.n == 12
     assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_an_observer_that_is_always_right_is_not_certain_to_be() -> None:
+    table = pd.concat([made("a", "rotation", angle, [True] * 6) for angle in ("90", "180")])
+    table = pd.concat([table, table.assign(subj="b", object_response=WORDS[1])])
+    found = robustness.ood_accuracy(table)
+    low, high = stats.binomtest(6, 6).proportion_ci()  # of six photos, each under two conditions
+    assert (found["a"].low, found["a"].high) == pytest.approx((low, high)) and found["a"] == 1
+    assert (found["b"].low, found["b"].high) == pytest.approx((1 - high, 1 - low)) and found["b"] == 0
 
 
 def test_who_lacks_a_set_has_no_overall_accuracy() -> None:

@@ -47,6 +47,19 @@ def test_prose_takes_its_numbers_from_the_page(page: Page) -> None:
     assert 'title="hf:a/b-1.5: computed in this run, n = 819"' in said.text
 
 
+def test_a_whole_number_keeps_the_digits_of_its_interval(page: Page) -> None:
+    assert str(page.report("all right", 1.0, low=0.92, high=1.0)) == "1.00 [0.92, 1.00]"
+    assert str(page.report("none", 0.0, low=-0.31, high=0.28)) == "0.00 [-0.31, 0.28]"
+    assert str(page.report("trials", 3, low=2, high=5)) == "3 [2, 5]"
+
+
+def test_prose_says_undefined_where_there_is_no_number(page: Page) -> None:
+    page.report("bias", math.nan, n=math.nan)
+    page.report("shape", 0.5)
+    said = repr(page.say("{bias}, {bias.value:.0%}, {bias.n}, {shape.low:.2f}, {shape.value:.1f}"))
+    assert said == "undefined, undefined, undefined, undefined, 0.5"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -52,6 +52,14 @@ def test_a_dry_run_of_what_is_not_there_says_so() -> None:
         forecast.told("shapes/pixle", 1)
 
 
+def test_a_pointer_in_the_place_of_weights_is_named(tmp_path: Path) -> None:
+    tiny.build("sd").save_pretrained(tmp_path / "sd")
+    (path,) = (tmp_path / "sd" / "unet").glob("*.safetensors")
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n")
+    with pytest.raises(gencls.GenclsError, match="is no safetensors file"):
+        forecast.told(str(tmp_path / "sd"), 1, ["cat", "dog"])
+
+
 def test_classes_that_a_plan_drops_are_not_counted() -> None:
     plan = Staged(timesteps=6, keep=(3, 2), draws=2)
     assert forecast.evaluations("diffusion", plan, 5, 16) == 5 * 2 * 2 * (16 + 3 + 2)

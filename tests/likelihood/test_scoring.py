@@ -84,6 +84,31 @@ def test_seed_and_key_change_the_noise_and_the_prompt_the_text() -> None:
     assert differ(_score(keys=PHOTOS.table["name"].tolist()), base) == 0
 
 
+def test_a_record_is_not_kept_under_other_keys(tmp_path: Path) -> None:
+    with pytest.raises(GenclsError, match="not by other keys"):
+        _score(keys=[f"other {i}" for i in range(6)], record=tmp_path / "r.zarr.zip")
+
+
+def test_a_file_that_was_left_empty_or_cut_is_scored_again(tmp_path: Path) -> None:
+    work = records.Work(tmp_path / "part", "made")
+    work.put("digest", "key", np.arange(4.0))
+    (file,) = (tmp_path / "part").iterdir()
+    whole = file.read_bytes()
+    for left in (b"", whole[: len(whole) // 2], whole[:-3]):
+        file.write_bytes(left)
+        assert work.get("digest", "key") is None
+    file.write_bytes(whole)
+    assert np.array_equal(work.get("digest", "key"), np.arange(4.0))
+
+
+def test_classes_are_bound_one_by_one() -> None:
+    one, other = (records.binding("m", "clip", PLAN, 0, "{}", c)["classes"] for c in (["a|b", "c"], ["a", "b|c"]))
+    assert one != other
+    assert (
+        records.binding("m", "clip", PLAN, 0, "{}", ["a", "b"])["classes"] == "a|b"
+    )  # as the records that ship have it
+
+
 def test_t_is_where_the_schedule_has_a_level() -> None:
     scores = _score(plan=Exhaustive(timesteps=7))
     np.testing.assert_array_equal(scores["t"], scores["timestep"] / 1000)

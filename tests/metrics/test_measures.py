@@ -7,7 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -214,6 +214,55 @@ def test_mean_over_people() -> None:
     )
     four = metrics.mean_over_people([0.1, 0.2, 0.3, 0.4])
     assert four == pytest.approx(0.25) and math.isnan(four.low) and list(four.points.values()) == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_values_are_named_by_a_mapping_a_series_or_their_order() -> None:
+    expected = {"b": 0.02, "a": 0.5}
+    for values in (pd.Series({"b": 0.01, "a": 0.5}), {"b": 0.01, "a": 0.5}):
+        assert metrics.holm(values) == expected and set(metrics.mean_over_people(values).points) == {"a", "b"}
+    assert metrics.holm([0.01, 0.5]) == {"0": 0.02, "1": 0.5}
+
+
+def test_labels_that_read_alike_are_one_group_whatever_their_type() -> None:
+    table = pd.concat([observer([1, 1, 0, 0]).assign(condition=0), observer([1, 0, 0, 0]).assign(condition="0")])
+    assert [len(group) for group in metrics.each(table, "condition", lambda t: t).values()] == [8]
+
+
+def test_what_never_varies_is_not_certain() -> None:
+    right, wrong = observer([1] * 5), observer([0] * 5, "b")
+    apart = metrics.compare_accuracy(right, wrong)
+    assert apart == 1 and apart.low == pytest.approx(1 - 2 * 0.5218, abs=1e-3) and apart.high == 1
+    same = metrics.compare_accuracy(right, observer([1] * 5, "b"))
+    assert same == 0 and (same.low, same.high) == pytest.approx((-0.5218, 0.5218), abs=1e-3)
+    back = metrics.compare_accuracy(wrong, right)
+    assert (back.low, back.high) == pytest.approx((-1, -apart.low))
+
+
+def test_shared_images_are_known_from_whichever_table_names_them() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"cat{i}-dog{j}" for i in range(12) for j in range(6)]
+    base = pd.DataFrame({"stimulus": names, "category": "cat", "texture": "dog"}, dtype=object)
+    a, b = (base.assign(subj=s, object_response=np.where(rng.random(72) < 0.6, "cat", "dog")) for s in "ab")
+    bare = a.drop(columns="texture").sample(frac=1, random_state=1)
+    one, other = metrics.error_consistency(bare, b, FEW), metrics.error_consistency(b, bare, FEW)
+    assert one.naive is not None and (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Bootstrap(draws=1e4), "whole number of draws"),
+        (lambda: metrics.mean_shape_bias_difference([]), "no pair"),
+        (lambda: metrics.shape_bias_contrast([conflict(3, 2)], [1, -1]), "1 observers and 2 weights"),
+        (
+            lambda: metrics.benchmark_table(observer([1, 0]).assign(set="contrast", condition="c100").iloc[:0]),
+            "no trial",
+        ),
+    ],
+)
+def test_a_call_that_means_nothing_is_one_sentence(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(GenclsError, match=said):
+        call()
 
 
 # ---- bad input
