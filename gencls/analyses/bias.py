@@ -92,7 +92,12 @@ class Seen:
         """A sentence on who is not here and why."""
         if self.missing:
             unscored = f" So nothing was asked of {', '.join(self.lacking)}." if self.lacking else ""
-            return f"The stimuli and the trials are not on this machine: {self.missing}.{unscored}"
+            why = (
+                self.missing
+                if self.missing.endswith(".")
+                else f"The stimuli and the trials are not on this machine: {self.missing}."
+            )
+            return f"{why}{unscored}"
         if not self.lacking:
             return "Every observer of this world is on this page."
         return f"Not on this page: {', '.join(self.lacking)} ({next(iter(self.lacking.values()))})."

@@ -68,14 +68,11 @@ def half_width(stimuli_variance: float, n: int, groups: Sequence[np.ndarray]) ->
     """Half a 95% interval: variance over stimuli plus s²/k of each group of seeds, at Satterthwaite's degrees of freedom."""
     parts = [(stimuli_variance, n - 1)]
     parts += [(float(np.var(g, ddof=1)) / len(g), len(g) - 1) for g in groups if len(g) > 1]
-    total, freedom = satterthwaite(parts)
-    return float(stats.t.ppf(0.975, freedom) * math.sqrt(total)) if total > 0 else 0.0
-
-
-def satterthwaite(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The sum of independent variances, each with its degrees of freedom, and those of the sum (Satterthwaite 1946); nan where all are zero."""
     total = sum(v for v, _ in parts)
-    return total, total**2 / sum(v**2 / max(d, 1) for v, d in parts if v > 0) if total > 0 else math.nan
+    if not total > 0:
+        return 0.0
+    freedom = total**2 / sum(v**2 / max(d, 1) for v, d in parts if v > 0)
+    return float(stats.t.ppf(0.975, freedom) * math.sqrt(total))
 
 
 def contrast(

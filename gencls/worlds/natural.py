@@ -54,12 +54,6 @@ class Natural(World):
         named = sorted((m[1], int(m[2])) for m in found if m and f"{self.name}/{m[1]}" in self.models)
         return tuple(f"{self.name}/{family}-{steps}" for family, steps in named)
 
-    @property
-    def retrained(self) -> tuple[str, ...]:
-        """Further trainings of these models, `natural/resnet@1` from another seed, as far as their photographs are on record."""
-        found = (p.name.removesuffix(".zarr.zip") for p in (base.RECORDS / self.name / "photos").glob("*@*.zip"))
-        return tuple(f"{self.name}/{name}" for name in sorted(found))
-
     def stimuli(self, name: str, n: int | None = None) -> StimulusSet:
         if name not in self.sets:
             return super().stimuli(name)

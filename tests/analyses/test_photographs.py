@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 
 import gencls
 from gencls import metrics
-from gencls.analyses import beside, bias, ledger, photographs, trainings
+from gencls.analyses import beside, bias, ledger, photographs
 from gencls.analyses.bias import Seen
 from gencls.errors import GenclsError
 from gencls.results import Number
@@ -48,10 +47,9 @@ class World(Natural):
     """The natural world with three trainings, one of them looked at along the way."""
 
     moments = ("natural/resnet-10", "natural/resnet-20")
-    retrained = ("natural/resnet@1", "natural/vit@1")
 
     def scores(self, of: StimulusSet, model: str, **_: object) -> Scored:
-        known = {"natural/resnet-10": (0.5, 0.2), "natural/resnet-20": (0.3, 0.6), "natural/resnet@1": (0.3, 0.8)}
+        known = {"natural/resnet-10": (0.5, 0.2), "natural/resnet-20": (0.3, 0.6)}
         bias, accuracy = known[model]
         return scored(of, bias if of.name == "cue-conflict" else accuracy)
 
@@ -115,16 +113,6 @@ def test_biases_are_compared_at_the_same_accuracy(both: tuple[Seen, Seen]) -> No
     )
     assert ("more shape-biased" in photographs.equally_accurate({"natural/pixel": at})) == (at["low"].iloc[0] > 0)
     assert photographs.at_accuracy(curve.iloc[:0], "natural/pixel", seen).empty
-
-
-def test_a_second_training_stands_beside_the_first_of_those_that_answered(both: tuple[Seen, Seen]) -> None:
-    rows = trainings.again(*both).set_index("measure")
-    assert set(rows["observer"]) == {"natural/resnet"}  # natural/vit is not here
-    bias, accuracy = rows.loc["shape bias"], rows.loc["accuracy on photographs"]
-    assert (bias["first"], bias["second"]) == pytest.approx((0.2, 0.3)) and bias["value"] == pytest.approx(0.1)
-    assert bias["low"] < 0.1 < bias["high"] and bias["n"] == len(PAIRS)
-    assert (accuracy["first"], accuracy["second"], accuracy["value"]) == pytest.approx((0.9, 0.8, -0.1), abs=0.01)
-    assert not len(trainings.again(replace(both[0], seed=1), both[1]))  # on record is one noise
 
 
 def test_an_explorer_moves_bias_and_accuracy_together(both: tuple[Seen, Seen]) -> None:
