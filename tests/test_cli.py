@@ -139,7 +139,7 @@ def test_a_truncated_image_is_named_and_the_others_are_answered(stimuli: Path) -
         (["classify", "{folder}", "--engine", "spark", "--dry-run"], "no engine 'spark'; there are here and ray"),
         (["classify", "{folder}", "--model", RESNET, "--workers", "3"], "those of a Ray cluster"),
         (["classify", "{folder}", "--model", RESNET, "--classes", "star", "--dry-run"], "give at least two"),
-        (["run", "shape_bias", "-p", "weighting=foo"], "no weighting 'foo'"),
+        (["run", "shape_bias", "-p", "weighting=foo"], "weighting 'foo' is not known"),
         (["run", "shape_bias", "-p", "models=[1, 2]"], "no list of ids"),
         (["run", "introduction", "-p", "also=[naturall]"], "no world 'naturall'"),
         (["run", "shape_bias", "--engine", "spark"], "no engine 'spark'; there are here and ray"),

@@ -22,8 +22,6 @@ from gencls.likelihood.scoring import Asked, Chunk, Loop, Told, Workers
 
 #: Workers that may die over one chunk before it is given up.
 ATTEMPTS = 3
-#: Seconds for a worker to begin; the model is opened later.
-START = 180.0
 
 
 class _Actor:
@@ -86,22 +84,10 @@ class RayWorkers(Workers):
         self.name, self._ray = model, ray
         self._kind = ray.remote(num_cpus=share, num_gpus=1 if gpus else 0)(_Actor)
         self._given = (model, options, share)
-        self.actors = [self._begun(actor) for actor in [self._start() for _ in range(count)]]
+        self.actors = [self._start() for _ in range(count)]
 
     def _start(self) -> Any:
         return self._kind.remote(*self._given)
-
-    def _begun(self, actor: Any) -> Any:
-        """The worker once it runs, or another in its place: Ray can lose one that it is asked for on a busy machine, and would wait for it for ever."""
-        for _ in range(ATTEMPTS):
-            if self._ray.wait([actor.process.remote()], timeout=START)[0]:
-                return actor
-            self._ray.kill(actor)
-            actor = self._start()
-        self._ray.kill(actor)
-        raise GenclsError(
-            f"a Ray worker for {self.name} did not begin in {ATTEMPTS * START / 60:.0f} minutes; is the cluster at work for others? Ask for fewer workers, or later"
-        )
 
     @property
     def classes(self) -> tuple[str, ...]:
