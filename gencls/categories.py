@@ -42,7 +42,7 @@ def wording(template: str) -> str:
     return "the bare name" if template == "{}" else f"“{template.format('…')}”"
 
 
-def told_apart(classes: Sequence[str]) -> None:
+def distinct(classes: Sequence[str]) -> None:
     """A GenclsError unless there are two classes to choose between or more, each named once."""
     if len(set(classes)) < 2 or len(set(classes)) != len(classes):
         raise GenclsError(f"classes {list(classes)}: give at least two, each once")

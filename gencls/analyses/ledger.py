@@ -287,7 +287,8 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
             cells[3] += f' <a href="{place}">See it measured.</a>'
         rows.append("<tr>" + "".join(f"<td>{cell or 'not measured'}</td>" for cell in cells) + "</tr>")
     head = "".join(
-        f'<th scope="col">{h}</th>' for h in ("The claim", "Reported", "Ours, 95% interval", "What that says")
+        f'<th scope="col">{h}</th>'
+        for h in ("The claim", "Reported", "Ours, 95% interval", "What these numbers can tell")
     )
     return Html(
         '<div class="gencls-scroll"><table class="table gencls-table">'

@@ -73,7 +73,7 @@ def told(
     """
     plan = plan or Exhaustive()
     if classes is not None:
-        cats.told_apart(classes)
+        cats.distinct(classes)
     folder = zoo.folder_of(model)
     if folder is None and not model.startswith(("hf:", "pypi:")):
         raise GenclsError(

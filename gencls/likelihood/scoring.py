@@ -70,7 +70,7 @@ def score(
     (stimulus × class), or, for an autoregressive model, `log_likelihood` (stimulus × class × token; `row` and `column` of each token, or, where a record keeps no more, summed over each row, as the attribute `tokens` says); `category`, `condition`, `texture` and `digest` of each stimulus; attributes name model, plan, seed.
     """
     classes = list(stimuli.categories if classes is None else classes)
-    cats.told_apart(classes)
+    cats.distinct(classes)
     asked = Asked(tuple(classes), prompt, plan or Exhaustive(), seed)
     asking = model.ask(asked) if isinstance(model, Workers) else Loop(model, asked)
     bound = asking.told.bound | {"model_digest": model_digest}
