@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gencls.models import zoo
-from gencls.results import Html, Number, Page
+from gencls.results import Html, Number, Page, table_in_box
 
 #: How a claim's word begins in a world that cannot test it.
 UNTESTED = ("Not tested", "Cannot be tested")
@@ -268,18 +268,16 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
         chapter, _, figure = claim.place(world)
         if chapter and chapter not in ran and not why.startswith(UNTESTED):
             why = f"{why} The chapter `{chapter}` has not been run for this world."
-        cells = [_marked(cell) for cell in (claim.says, _listed(theirs) or "no single number", _listed(ours), why)]
+        cells = [
+            _marked(cell) for cell in (_listed(theirs) or "no single number", _listed(ours) or "not measured", why)
+        ]
         if len(ours):
             place = f"../../{world}/{chapter}/{chapter}.html" + (f"#{figure}" if figure else "")
-            cells[3] += f' <a href="{place}">See it measured.</a>'
-        rows.append("<tr>" + "".join(f"<td>{cell or 'not measured'}</td>" for cell in cells) + "</tr>")
-    head = "".join(
-        f'<th scope="col">{h}</th>' for h in ("The claim", "Reported", "Ours, 95% interval", "What that says")
-    )
+            cells[-1] += f' <a href="{place}">See it measured.</a>'
+        rows.append(f'<th scope="row">{_marked(claim.says)}</th>' + "".join(f"<td>{cell}</td>" for cell in cells))
+    caption = f"The paper's claims in the world {world}. Reported: {SOURCE}"
     return Html(
-        '<div class="gencls-scroll"><table class="table gencls-table">'
-        f"<caption><span>The paper's claims in the world {html.escape(world)}. Reported: {html.escape(SOURCE)}</span></caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+        table_in_box(("The claim", "Reported", "Ours, 95% interval", "What that says"), rows, caption=caption),
         "table of the paper's claims: " + "; ".join(claim.says for claim in CLAIMS),
     )
 

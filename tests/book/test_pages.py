@@ -132,6 +132,22 @@ def test_no_page_is_wider_than_the_screen(read: Any, whole_book: tuple[Path, str
             assert reader.tab.evaluate("document.documentElement.scrollWidth") <= width, page
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_is_read_from_the_keyboard_and_keeps_its_row_names(read: Any, site: str, scheme: str) -> None:
+    with read(f"{site}/{TOY}", color_scheme=scheme, viewport={"width": 320, "height": 700}) as reader:
+        box = reader.tab.get_by_role("region", name="What was measured. † reported by the paper")
+        name, value = box.locator("tbody tr > *").first, box.locator("tbody td").first
+        before = [cell.bounding_box()["x"] for cell in (name, value)]
+        box.focus()
+        for _ in range(3):
+            reader.tab.keyboard.press("ArrowRight")
+        reader.tab.wait_for_function("e => e.scrollLeft > 20", arg=box.element_handle())
+        assert name.bounding_box()["x"] == pytest.approx(before[0], abs=1)
+        assert value.bounding_box()["x"] < before[1] - 20
+        paper = reader.tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert name.evaluate("e => getComputedStyle(e).backgroundColor") == paper  # hides what moves under it
+
+
 def test_every_image_has_alt_text_and_every_page_is_light(whole_book: tuple[Path, str]) -> None:
     for page in pages(whole_book[0]):
         for tag, attributes in tags(page):

@@ -81,6 +81,13 @@ def test_a_table_marks_what_the_paper_reported(page: Page) -> None:
     assert "† reported by the paper" in shown and "†" not in page.table("accuracy").markup
 
 
+def test_a_table_s_box_is_reached_by_the_keyboard_and_named_by_the_caption(page: Page) -> None:
+    page.report("x", 1, observer="a")
+    named, nameless = page.table("x", caption='Of "a" <b>').markup, page.table("x").markup
+    box = '<div class="gencls-scroll" tabindex="0" role="region" aria-label="{}">'
+    assert named.startswith(box.format("Of &quot;a&quot; &lt;b&gt;")) and nameless.startswith(box.format("table"))
+
+
 def test_a_figure_carries_its_alt_text_and_its_data(page: Page, tmp_path: Path) -> None:
     data, others = pd.DataFrame({"x": [1, 2], "y": [0.1, 1 / 3]}), plt.get_fignums()
     shown = page.figure(plt.subplots()[1], alt='Two "points"', data=data, name="points")
