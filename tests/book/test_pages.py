@@ -194,6 +194,18 @@ def test_the_launch_button_opens_the_chapter_s_source(mini_book: Path) -> None:
     assert binder and all(link.endswith("book/toy.md") for link in binder)
 
 
+def test_the_download_menu_gives_files_that_are_there(whole_book: tuple[Path, str]) -> None:
+    for page in pages(whole_book[0]):
+        links = [a["href"] or "" for tag, a in tags(page) if tag == "a" and "_sources/" in (a.get("href") or "")]
+        assert links and all((page.parent / link).is_file() for link in links), (page, links)
+
+
+def test_every_page_names_an_icon_that_is_there(whole_book: tuple[Path, str]) -> None:
+    for page in pages(whole_book[0]):
+        (icon,) = [a["href"] or "" for tag, a in tags(page) if tag == "link" and a.get("rel") == "icon"]
+        assert (page.parent / icon.partition("?")[0]).is_file(), (page, icon)
+
+
 def test_a_bare_jupyter_book_runs_what_was_never_run(tmp_path: Path, toy_root: Path) -> None:
     shutil.copytree(toy_root, tmp_path / "fresh", ignore=shutil.ignore_patterns("_executed", "_build"))
     root = tmp_path / "fresh"
