@@ -247,27 +247,30 @@ class Page:
         lookup = _Lookup({name: _Fields(name, numbers) for name, numbers in by_name.items()})
         return Prose(text.format_map(lookup)) if text else None
 
-    def table(self, *names: str, spec: str | Mapping[str, str] = ".2f", caption: str = "") -> Html:
+    def table(
+        self, *names: str, spec: str | Mapping[str, str] = ".2f", caption: str = "", rows: str = "observer"
+    ) -> Html:
         """A table of reported numbers: one row an observer, one column a name (all names if none is given).
 
-        `spec` formats the numbers, one for all or one a name.
+        `spec` formats the numbers, one for all or one a name; `rows` heads the first column, where the numbers were reported
+        for something else than observers.
         """
         names = names or tuple(dict.fromkeys(number.name for number in self.numbers))
         unknown = [name for name in names if name not in {number.name for number in self.numbers}]
         if unknown:
             raise GenclsError(f"no number named '{unknown[0]}' was reported on the page {self.chapter}")
         observers = dict.fromkeys(number.observer for number in self.numbers if number.name in names)
-        rows = []
+        lines = []
         for observer in observers:
             cells = []
             for name in names:
                 number = self._numbers.get((name, observer))
                 wanted = spec if isinstance(spec, str) else spec.get(name, ".2f")
                 cells.append(f"<td>{number.markup(wanted) if number else '–'}</td>")
-            rows.append(f'<th scope="row">{html.escape(observer or "")}</th>{"".join(cells)}')
+            lines.append(f'<th scope="row">{html.escape(observer or "")}</th>{"".join(cells)}')
         note = "† reported by the paper" if any(n.origin == "reported" for n in self.numbers if n.name in names) else ""
         return Html(
-            table_in_box(["observer", *names], rows, caption=". ".join(part for part in (caption, note) if part)),
+            table_in_box([rows, *names], lines, caption=". ".join(part for part in (caption, note) if part)),
             f"table of {', '.join(names)} for {', '.join(str(o) for o in observers)}",
         )
 
