@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from gencls.figures import is_person
 from gencls.models import zoo
 from gencls.results import Html, Number, Page, table_in_box
 
@@ -173,7 +174,11 @@ def _own(number: Number, pattern: str) -> str:
 
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The ledgers of several worlds as one: the paper's numbers stand in it once, and people of a world are named by it."""
+    """The ledgers of several worlds as one: the paper's numbers stand in it once, and people of a world are named by it.
+
+    Its column `shown` says whether a row stands in a figure of few: the paper's, people, and whom `ORDERS` compares on the claim (on
+    shape bias, where it compares nobody on it); all of a claim's where there is none of these.
+    """
     parts = []
     for i, (world, table) in enumerate(tables.items()):
         ours = table["origin"] != "reported"
@@ -181,7 +186,18 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         parts.append(table.assign(observer=named)[ours | (i == 0)])
     found = pd.concat(parts, ignore_index=True)
     order = {claim.key: i for i, claim in enumerate(CLAIMS)}
-    return found.sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    found = found.sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    compared = [_compared(*row) for row in zip(found["name"], found["observer"], strict=True)]
+    found["shown"] = (found["origin"] == "reported") | np.array(compared, bool)
+    found["shown"] |= ~found.groupby("name")["shown"].transform("any")
+    return found
+
+
+def _compared(claim: str, observer: str) -> bool:
+    """Whether an observer is people, or one whom `ORDERS` compares on a claim, or on shape bias where it compares nobody on it."""
+    known = {order.claim for order in ORDERS}
+    those = [order for order in ORDERS if order.claim == (claim if claim in known else "shape bias")]
+    return is_person(observer) or observer.split(" ")[0] in {who for order in those for who in (order.high, order.low)}
 
 
 def chapters(world: str) -> list[str]:
