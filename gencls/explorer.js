@@ -14,15 +14,17 @@ function node(tag, attributes = {}, ...children) {
 }
 
 const short = (v) => (v == null ? "–" : typeof v === "number" ? String(+v.toPrecision(3)) : String(v));
+// What stands at a place on the x axis: a name, where it has one, else the number.
+const placed = (x, v) => x.categories?.[v] ?? x.ticks?.find(([at]) => at === v)?.[1] ?? short(v);
 
-function ticks(low, high, log) {
+function ticks(low, high, log, whole) {
   if (log) {
     const all = [];
     for (let p = Math.ceil(low); p <= Math.floor(high); p++) all.push(p);
     if (all.length > 1) return all.map((p) => [p, short(10 ** p)]);
   }
   const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
+  const step = Math.max(whole ? 1 : 0, power * [1, 2, 5, 10].find((m) => m * power >= rough));
   const all = [];
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) all.push(v);
   return all.map((v) => [v, short(log ? 10 ** v : v)]);
@@ -35,28 +37,29 @@ function range(values, log) {
   return [low - room, high + room];
 }
 
-function marker(shape, x, y, color) {
-  const r = 5;
+function marker(shape, x, y, color, r = 5) {
   const d = [
     `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
     `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
     `M${x},${y - r - 1}l${r + 1},${2 * r}h${-2 * r - 2}z`,
     `M${x},${y - r - 2}l${r + 1},${r + 2}l${-r - 1},${r + 2}l${-r - 1},${-r - 2}z`,
-  ][shape % 4];
+    `M${x},${y + r + 1}l${r + 1},${-2 * r}h${-2 * r - 2}z`,
+  ][shape % 5];
   return node("path", { d, fill: color });
 }
 
 // The plot of one frame, WIDTH pixels wide; `extent` are the y limits.
 function plot(spec, marks, extent, label, WIDTH) {
   const { x, y, kind, groups, rules } = spec;
-  const across = WIDTH - PAD.left - PAD.right, names = x.categories ?? [];
+  const across = WIDTH - PAD.left - PAD.right, names = x.categories ?? x.ticks?.map(([, name]) => name) ?? [];
   const slanted = names.join("").length * 7.5 > across;
   const slope = Math.asin(Math.min(1, Math.max(0.4, 15 * names.length / across))); // steeper where names stand closer
   const below = slanted ? Math.max(PAD.bottom, 34 + 7 * Math.sin(slope) * Math.max(...names.map((c) => c.length))) : PAD.bottom; // of the axis
   const HEIGHT = Math.round(Math.max(250, WIDTH * 0.58) + below - PAD.bottom);
   const ly = (v) => (y.log ? Math.log10(v) : v), lx = (v) => (x.log ? Math.log10(v) : v);
   const [y0, y1] = extent, categories = x.categories;
-  const [x0, x1] = categories ? [-0.5, categories.length - 0.5] : x.extent.map(lx);
+  const [x0, x1] = categories ? [-0.5, categories.length - 0.5]
+    : x.ticks ? [x.ticks[0][0] - 0.35, x.ticks.at(-1)[0] + 0.35] : x.extent.map(lx);
   const px = (v) => PAD.left + ((categories ? v : lx(v)) - x0) / (x1 - x0) * (WIDTH - PAD.left - PAD.right);
   const py = (v) => HEIGHT - below - (ly(v) - y0) / (y1 - y0) * (HEIGHT - PAD.top - below);
   const svg = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, class: "gx-plot" });
@@ -66,7 +69,7 @@ function plot(spec, marks, extent, label, WIDTH) {
     svg.append(node("line", { x1: PAD.left, x2: right, y1: at, y2: at, class: "gx-grid" }),
       node("text", { x: PAD.left - 7, y: at + 4, "text-anchor": "end" }, text));
   }
-  const xt = categories ? categories.map((c, i) => [i, c]) : ticks(x0, x1, x.log).map(([v, t]) => [x.log ? 10 ** v : v, t]);
+  const xt = categories?.map((c, i) => [i, c]) ?? x.ticks ?? ticks(x0, x1, x.log, x.whole).map(([v, t]) => [x.log ? 10 ** v : v, t]);
   for (const [v, text] of xt) {
     const at = px(v);
     svg.append(node("text", slanted
@@ -85,17 +88,18 @@ function plot(spec, marks, extent, label, WIDTH) {
   marks.forEach(([series, group, xs, ys, lows, highs], k) => {
     const { color, shape } = groups[group];
     const g = node("g", {}, node("title", {}, `${series}: ` + xs.map((v, i) =>
-      `${categories ? categories[v] : short(v)} → ${short(ys[i])}`).slice(0, 24).join(", ")));
+      `${placed(x, v)} → ${short(ys[i])}`).slice(0, 24).join(", ")));
     const spread = categories && kind !== "line" && n > 1 ? ((k + 0.5) / n - 0.5) * 0.7 : 0;
     const points = xs.map((v, i) => [px(categories ? v + spread : v), ys[i], i]).filter(([, v]) => v != null);
     if (kind === "line") {
       if (lows) {
         const band = points.filter(([, , i]) => lows[i] != null && highs[i] != null);
-        g.append(node("path", { fill: color, opacity: 0.16, d: band.length ? "M" + [
+        g.append(node("path", { fill: color, opacity: 0.8 / (4 + marks.length), stroke: band.length === 1 ? color : "none", "stroke-width": 6, d: band.length ? "M" + [
           ...band.map(([a, , i]) => `${a},${py(highs[i])}`), ...band.reverse().map(([a, , i]) => `${a},${py(lows[i])}`)].join("L") + "Z" : "" }));
       }
       g.append(node("path", { fill: "none", stroke: color, "stroke-width": 2.2, "stroke-dasharray": DASHES[shape % 4],
         d: points.length ? "M" + points.map(([a, v]) => `${a},${py(v)}`).join("L") : "" }));
+      if (x.whole) g.append(...points.map(([a, v]) => marker(shape, a, py(v), color, 4))); // places, not a continuum
     } else {
       for (const [a, v, i] of points) {
         if (kind === "bar") {
@@ -113,11 +117,11 @@ function plot(spec, marks, extent, label, WIDTH) {
 
 function legend(spec) {
   const box = node("div", { class: "gx-legend" });
-  if (spec.groups.length > 1) for (const { name, color, shape } of spec.groups) {
+  for (const { name, color, shape } of spec.groups.filter((group) => group.name)) {
     const key = node("svg", { viewBox: "0 0 26 14", width: 26, height: 14, "aria-hidden": "true" });
-    if (spec.kind === "line") key.append(node("line", { x1: 0, x2: 26, y1: 7, y2: 7, stroke: color, "stroke-width": 3, "stroke-dasharray": DASHES[shape % 4] }));
-    else if (spec.kind === "bar") key.append(node("rect", { x: 6, y: 1, width: 12, height: 12, fill: color }));
-    else key.append(marker(shape, 13, 7, color));
+    if (spec.kind === "line") key.append(node("line", { x1: 0, x2: 26, y1: 7, y2: 7, stroke: color, "stroke-width": 2.2, "stroke-dasharray": DASHES[shape % 4] }));
+    if (spec.kind === "bar") key.append(node("rect", { x: 6, y: 1, width: 12, height: 12, fill: color }));
+    else if (spec.kind === "dot" || spec.x.whole) key.append(marker(shape, 13, 7, color, spec.kind === "dot" ? 5 : 4));
     box.append(node("span", {}, key, " " + name));
   }
   return box;
@@ -126,7 +130,7 @@ function legend(spec) {
 function table(spec, marks) {
   const head = node("tr", {}, ...["", spec.x.label, spec.y.label].map((t) => node("th", { scope: "col" }, t)));
   const body = marks.flatMap(([series, , xs, ys, lows, highs]) => xs.map((v, i) => node("tr", {},
-    node("th", { scope: "row" }, series), node("td", {}, spec.x.categories ? spec.x.categories[v] : short(v)),
+    node("th", { scope: "row" }, series), node("td", {}, placed(spec.x, v)),
     node("td", {}, short(ys[i]) + (lows && lows[i] != null ? ` [${short(lows[i])}, ${short(highs[i])}]` : "")))));
   return node("table", {}, node("thead", {}, head), node("tbody", {}, ...body));
 }
@@ -198,8 +202,9 @@ function render({ model, el }) {
       node("img", { src: spec.images[key].src, alt: caption || spec.images[key].alt, class: spec.images[key].small ? "gx-small" : "" }),
       node("figcaption", {}, caption))));
     if (spec.plot) {
-      chart.replaceChildren(frame.marks.length ? plot(spec.plot, frame.marks, fixed || heights([frame]), `${spec.alt} (${where})`, width) : "Nothing to draw here.");
-      numbers.replaceChildren(table(spec.plot, frame.marks));
+      const shown = { ...spec.plot, x: { ...spec.plot.x, ...frame.x } };
+      chart.replaceChildren(frame.marks.length ? plot(shown, frame.marks, fixed || heights([frame]), `${spec.alt} (${where})`, width) : "Nothing to draw here.");
+      numbers.replaceChildren(table(shown, frame.marks));
     }
     text.textContent = frame.text || (frame.pictures.length || spec.plot ? "" : "No pictures here.");
   }

@@ -87,11 +87,16 @@ def _without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any
 
 
 def _launch_the_source(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Executed notebooks are not in the repository: let its buttons open `book/<chapter>.md` instead."""
+    """Executed notebooks are not in the repository: let its buttons open `book/<chapter>.md` instead.
+
+    The download button stays: it gives the executed notebook, which is copied to the built book's `_sources`.
+    """
     parts = page.split("/")
     if parts[0] != EXECUTED:
         return
     for button in _buttons(context.get("header_buttons", [])):
+        if not button["url"].startswith("https:"):
+            continue
         for wrong in (f"{page}.ipynb", f"{page}.md"):
             button["url"] = button["url"].replace(wrong, f"book/{parts[-1]}.md")
 

@@ -247,31 +247,30 @@ class Page:
         lookup = _Lookup({name: _Fields(name, numbers) for name, numbers in by_name.items()})
         return Prose(text.format_map(lookup)) if text else None
 
-    def table(self, *names: str, spec: str | Mapping[str, str] = ".2f", caption: str = "") -> Html:
+    def table(
+        self, *names: str, spec: str | Mapping[str, str] = ".2f", caption: str = "", rows: str = "observer"
+    ) -> Html:
         """A table of reported numbers: one row an observer, one column a name (all names if none is given).
 
-        `spec` formats the numbers, one for all or one a name.
+        `spec` formats the numbers, one for all or one a name; `rows` heads the first column, where the numbers were reported
+        for something else than observers.
         """
         names = names or tuple(dict.fromkeys(number.name for number in self.numbers))
         unknown = [name for name in names if name not in {number.name for number in self.numbers}]
         if unknown:
             raise GenclsError(f"no number named '{unknown[0]}' was reported on the page {self.chapter}")
         observers = dict.fromkeys(number.observer for number in self.numbers if number.name in names)
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-        rows = []
+        lines = []
         for observer in observers:
             cells = []
             for name in names:
                 number = self._numbers.get((name, observer))
                 wanted = spec if isinstance(spec, str) else spec.get(name, ".2f")
                 cells.append(f"<td>{number.markup(wanted) if number else '–'}</td>")
-            rows.append(f'<tr><th scope="row">{html.escape(observer or "")}</th>{"".join(cells)}</tr>')
+            lines.append(f'<th scope="row">{html.escape(observer or "")}</th>{"".join(cells)}')
         note = "† reported by the paper" if any(n.origin == "reported" for n in self.numbers if n.name in names) else ""
-        title = html.escape(". ".join(part for part in (caption, note) if part))
         return Html(
-            f'<div class="gencls-scroll"><table class="table gencls-table"><caption><span>{title}</span></caption>'
-            f'<thead><tr><th scope="col">observer</th>{head}</tr></thead>'
-            f"<tbody>{''.join(rows)}</tbody></table></div>",
+            table_in_box([rows, *names], lines, caption=". ".join(part for part in (caption, note) if part)),
             f"table of {', '.join(names)} for {', '.join(str(o) for o in observers)}",
         )
 
@@ -346,6 +345,21 @@ class Page:
             "</a></p></details>",
             "\n".join(f"{k}: {v}" for k, v in facts.items()),
         )
+
+
+def table_in_box(head: Sequence[str], rows: Sequence[str], *, caption: str) -> str:
+    """HTML of a table in a box of its own, which scrolls, from the keyboard too, where the table is wider than the page.
+
+    head : the columns' headings, as text; rows : the rows' cells, as markup, the first of each a row heading
+    """
+    title = html.escape(caption)
+    columns = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return (
+        f'<div class="gencls-scroll" tabindex="0" role="region" aria-label="{title or "table"}">'
+        f'<table class="table gencls-table"><caption><span>{title}</span></caption>'
+        f"<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def read_results(folder: str | Path) -> list[Number]:

@@ -38,7 +38,8 @@ class Explorer(anywidget.AnyWidget):
     controls : column → label, in the order in which they stand. A column of numbers gets a slider over its
         values, sorted; any other a list, in the order in which its values first occur.
     curves : tidy table, one row a point: the control columns and those named by `x`, `y`, `series`, `low`,
-        `high`, `color`. A table may lack the columns of controls that do not matter to it.
+        `high`, `color`. A table may lack the columns of controls that do not matter to it. A column `tick` names the
+        places on an `x` of numbers, and `xlabel` what they are levels of, where that changes with the controls.
     x, y : its columns, drawn against each other; `x` may hold numbers or names
     series : column that tells the lines apart
     low, high : columns with an interval's ends
@@ -121,6 +122,7 @@ class Explorer(anywidget.AnyWidget):
                     "categories": self._categories,
                     "extent": extent,
                     "log": "x" in log,
+                    "whole": self._categories is None and "x" not in log and bool((curves[x] % 1 == 0).all()),
                 },
                 "y": {"label": named.get(y, y), "log": "y" in log, "free": ylim == "frame"}
                 | ({"lim": list(ylim)} if isinstance(ylim, tuple) else {}),
@@ -174,6 +176,7 @@ class Explorer(anywidget.AnyWidget):
         captions = shown["caption"] if "caption" in shown else [""] * len(shown)
         return {
             "marks": self._marks(curves) if len(curves) else [],
+            "x": self._places(curves),
             "pictures": [[str(k), str(c)] for k, c in zip(shown["image"], captions, strict=True)] if len(shown) else [],
             "text": " ".join(map(str, said["text"])) if len(said) else "",
         }
@@ -188,6 +191,18 @@ class Explorer(anywidget.AnyWidget):
             marks.append([str(name), group, places, _rounded(part[y]), *ends])
         return marks
 
+    def _places(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """What a frame says of its x axis in place of what the plot says: names of its places, and what they are levels of."""
+        said: dict[str, Any] = {}
+        if "tick" in rows and len(rows):
+            named = rows.drop_duplicates(self._axes[0]).sort_values(self._axes[0])
+            said["ticks"] = [
+                [at, str(name)] for at, name in zip(_rounded(named[self._axes[0]]), named["tick"], strict=True)
+            ]
+        if "xlabel" in rows and len(rows):
+            said["label"] = str(rows["xlabel"].iloc[0])
+        return said
+
     def _answer(self, _: Any, message: Any, __: Any) -> None:
         """A value typed by the reader: compute its curves in the kernel and send them."""
         if self._live is None or not isinstance(message, dict) or "value" not in message:
@@ -196,7 +211,9 @@ class Explorer(anywidget.AnyWidget):
         try:
             rows = self._live(**(self.values | {column: message["value"]}))
             at = [message["value"] if c == column else None for c in self._columns]
-            self.send({"frame": {"marks": self._marks(rows), "pictures": [], "text": "", "at": at}})
+            self.send(
+                {"frame": {"marks": self._marks(rows), "x": self._places(rows), "pictures": [], "text": "", "at": at}}
+            )
         except Exception as error:  # whatever it is, the reader looks under the plot
             self.send({"error": f"{column} = {message['value']}: {error}"})
 

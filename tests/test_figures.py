@@ -332,25 +332,44 @@ def test_noise_ablation_has_a_panel_a_measure() -> None:
     assert line(accuracy, "noisy").get_color() != line(accuracy, "plain").get_color()
 
 
-def test_forest_draws_what_is_reported_hollow_and_without_interval() -> None:
+def test_forest_names_each_row_and_draws_what_is_reported_hollow_and_without_interval() -> None:
     ax = figures.forest(
         None,
         frame("name observer origin value low high", ("bias", "people", "record", 0.95, 0.9, 0.98),
-              ("bias", "net", "computed", 0.6, 0.5, 0.7), ("bias", "net", "reported", 0.9, None, None),
-              ("accuracy", "net", "computed", 0.3, 0.2, 0.4)),
+              ("bias", "net", "computed", 0.6, 0.5, 0.7), ("accuracy", "net", "computed", 0.3, 0.2, 0.4),
+              ("bias", "net", "reported", 0.9, None, None)),
     )  # fmt: skip
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["bias", "accuracy"]
-    ours, theirs, accuracy = (found for found in ax.lines if found.get_label() == "net")
-    assert ours.get_markerfacecolor() != "none" and theirs.get_markerfacecolor() == "none"
-    assert ours.get_xdata()[0] == 0.6 and theirs.get_xdata()[0] == 0.9
-    assert ours.get_ydata()[0] < theirs.get_ydata()[0] < 0.5 and accuracy.get_ydata()[0] == 1
-    drawn = [c.get_segments()[0][:, 0].tolist() for c in ax.collections]
-    assert drawn == [[0.9, 0.98], [0.5, 0.7], [0.2, 0.4]]
-    texts = [t.get_text() for t in ax.figure.legends[0].get_texts()]
-    assert texts == ["people", "net", "hollow: reported by the paper"]
-    assert "bias: people 0.95 [0.90, 0.98], net 0.60 [0.50, 0.70]; reported: net 0.90" in figures.describe(ax)
-    bare = figures.forest(None, frame("name observer origin value", ("net", "net", "computed", 0.6)), key=False)
-    assert not bare.figure.legends and [t.get_text() for t in bare.get_yticklabels()] == ["net"]
+    rows = dict(zip(ax.get_yticks(), (t.get_text() for t in ax.get_yticklabels()), strict=True))
+    assert list(rows.values()) == ["people", "net", "net", "net"] and list(rows) == sorted(rows)
+    marks = [found for found in ax.lines if found.get_label() in ("people", "net")]
+    assert [mark.get_xdata()[0] for mark in marks] == [0.95, 0.6, 0.9, 0.3]
+    assert [mark.get_ydata()[0] for mark in marks] == list(rows)  # each at the height of its label
+    assert [mark.get_markerfacecolor() == "none" for mark in marks] == [False, False, True, False]
+    assert [t.get_text() for t in ax.texts] == ["bias", "accuracy"]
+    assert marks[1].get_ydata()[0] < marks[2].get_ydata()[0] < ax.texts[1].get_position()[1] < marks[3].get_ydata()[0]
+    assert [c.get_segments()[0][:, 0].tolist() for c in ax.collections] == [[0.9, 0.98], [0.5, 0.7], [0.2, 0.4]]
+    assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == ["people", "models", "reported by the paper"]
+    assert "bias: people 0.95; net 0.60; reported net 0.90. accuracy: net 0.30." in figures.describe(ax)
+
+
+def test_a_forest_of_many_is_drawn_as_far_as_shown_and_said_in_few_words() -> None:
+    many = [("bias", f"net {i}", "computed", i / 100, 0.0, 1.0, i % 2 == 0) for i in range(60)]
+    ax = figures.forest(None, frame("name observer origin value low high shown", *many))
+    assert [t.get_text() for t in ax.get_yticklabels()] == [f"net {i}" for i in range(0, 60, 2)]
+    assert figures.describe(ax) == "Our estimates. bias: from net 0 0.00 to net 58 0.58."
+
+
+def test_a_forest_without_a_key_has_one_row_a_name() -> None:
+    rows = frame(
+        "name observer origin value",
+        ("nets", "a", "computed", 0.6),
+        ("nets", "b", "computed", 0.5),
+        ("c", "c", "computed", 0.4),
+    )
+    bare = figures.forest(None, rows, key=False)
+    assert not bare.figure.legends and [t.get_text() for t in bare.get_yticklabels()] == ["nets", "c"]
+    heights = [found.get_ydata()[0] for found in bare.lines if found.get_label() in ("a", "b", "c")]
+    assert heights == pytest.approx([-0.1, 0.1, 1]) and "nets: a 0.60, b 0.50" in figures.describe(bare)
 
 
 def test_points_makes_a_frame_of_estimates() -> None:

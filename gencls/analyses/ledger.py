@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from gencls.analyses.photographs import OWN
+from gencls.figures import is_person
 from gencls.models import zoo
-from gencls.results import Html, Number, Page
+from gencls.results import Html, Number, Page, table_in_box
 
 #: How a claim's word begins in a world that cannot test it.
 UNTESTED = ("Not tested", "Cannot be tested")
@@ -175,7 +176,11 @@ def _own(number: Number, pattern: str) -> str:
 
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The ledgers of several worlds as one: the paper's numbers stand in it once, and people of a world are named by it."""
+    """The ledgers of several worlds as one: the paper's numbers stand in it once, and people of a world are named by it.
+
+    Its column `shown` says whether a row stands in a figure of few: the paper's, people, and whom `ORDERS` compares on the claim (on
+    shape bias, where it compares nobody on it); all of a claim's where there is none of these.
+    """
     parts = []
     for i, (world, table) in enumerate(tables.items()):
         ours = table["origin"] != "reported"
@@ -183,7 +188,18 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         parts.append(table.assign(observer=named)[ours | (i == 0)])
     found = pd.concat(parts, ignore_index=True)
     order = {claim.key: i for i, claim in enumerate(CLAIMS)}
-    return found.sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    found = found.sort_values("name", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    compared = [_compared(*row) for row in zip(found["name"], found["observer"], strict=True)]
+    found["shown"] = (found["origin"] == "reported") | np.array(compared, bool)
+    found["shown"] |= ~found.groupby("name")["shown"].transform("any")
+    return found
+
+
+def _compared(claim: str, observer: str) -> bool:
+    """Whether an observer is people, or one whom `ORDERS` compares on a claim, or on shape bias where it compares nobody on it."""
+    known = {order.claim for order in ORDERS}
+    those = [order for order in ORDERS if order.claim == (claim if claim in known else "shape bias")]
+    return is_person(observer) or observer.split(" ")[0] in {who for order in those for who in (order.high, order.low)}
 
 
 def chapters(world: str) -> list[str]:
@@ -281,19 +297,18 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
         chapter, _, figure = claim.place(world)
         if chapter and chapter not in ran and not why.startswith(UNTESTED):
             why = f"{why} The chapter `{chapter}` has not been run for this world."
-        cells = [_marked(cell) for cell in (claim.says, _listed(theirs) or "no single number", _listed(ours), why)]
+        cells = [
+            _marked(cell) for cell in (_listed(theirs) or "no single number", _listed(ours) or "not measured", why)
+        ]
         if len(ours):
             place = f"../../{world}/{chapter}/{chapter}.html" + (f"#{figure}" if figure else "")
-            cells[3] += f' <a href="{place}">See it measured.</a>'
-        rows.append("<tr>" + "".join(f"<td>{cell or 'not measured'}</td>" for cell in cells) + "</tr>")
-    head = "".join(
-        f'<th scope="col">{h}</th>'
-        for h in ("The claim", "Reported", "Ours, 95% interval", "What these numbers can tell")
-    )
+            cells[-1] += f' <a href="{place}">See it measured.</a>'
+        rows.append(f'<th scope="row">{_marked(claim.says)}</th>' + "".join(f"<td>{cell}</td>" for cell in cells))
+    caption = f"The paper's claims in the world {world}. Reported: {SOURCE}"
     return Html(
-        '<div class="gencls-scroll"><table class="table gencls-table">'
-        f"<caption><span>The paper's claims in the world {html.escape(world)}. Reported: {html.escape(SOURCE)}</span></caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
+        table_in_box(
+            ("The claim", "Reported", "Ours, 95% interval", "What these numbers can tell"), rows, caption=caption
+        ),
         "table of the paper's claims: " + "; ".join(claim.says for claim in CLAIMS),
     )
 

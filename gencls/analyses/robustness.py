@@ -15,6 +15,7 @@ import pandas as pd
 from gencls import figures, metrics, trials
 from gencls.analyses.resampling import Drawn, Weights, differences, drawn, enough, estimate, images_of
 from gencls.errors import GenclsError
+from gencls.figures.style import LEVELS, tick
 from gencls.metrics import Bootstrap, Estimate
 from gencls.metrics.observers import clopper_pearson
 from gencls.metrics.tables import image_clusters
@@ -301,10 +302,16 @@ def manipulated_pictures(
 
 
 def explorer_curves(accuracies: pd.DataFrame) -> pd.DataFrame:
-    """`by_condition` for an explorer: `set, level, observer, accuracy, low, high`; people are their mean and range."""
+    """`by_condition` for an explorer: `set, level, tick, xlabel, observer, accuracy, low, high`; people are their mean and range.
+
+    `level` counts a set's conditions, `tick` and `xlabel` name them as the figure does.
+    """
     rows = mean_of_people(accuracies)
     rows["level"] = rows.groupby("set", sort=False)["condition"].transform(lambda c: pd.factorize(c)[0] + 1)
-    return rows.rename(columns={"value": "accuracy"})[["set", "level", "observer", "accuracy", "low", "high"]]
+    rows["tick"] = rows["condition"].astype(str).map(tick)
+    rows["xlabel"] = rows["set"].map(LEVELS)
+    columns = ["set", "level", "tick", "xlabel", "observer", "accuracy", "low", "high"]
+    return rows.rename(columns={"value": "accuracy"})[columns]
 
 
 def mean_of_people(accuracies: pd.DataFrame) -> pd.DataFrame:

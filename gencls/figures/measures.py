@@ -14,12 +14,14 @@ from matplotlib.ticker import FuncFormatter
 
 from gencls.errors import GenclsError
 from gencls.figures.style import (
+    COLOURS,
     ENDS,
     INK,
     LEVELS,
     NOISE_AXIS,
     NORMAL,
     SMALL,
+    Style,
     Styles,
     checked,
     curves,
@@ -28,6 +30,7 @@ from gencls.figures.style import (
     handle,
     ink_on,
     intervals,
+    is_person,
     legend,
     listed,
     marker_size,
@@ -39,6 +42,9 @@ from gencls.figures.style import (
     styles,
     tick,
 )
+
+#: Marks of a forest whose rows name the observers: models, and what the paper reported.
+MODEL, REPORTED = Style(COLOURS[0], "o"), Style(INK, "o")
 
 
 def shape_bias(ax: Axes | None, biases: pd.DataFrame, *, style: Styles | None = None, dodge: bool = True) -> Axes:
@@ -324,53 +330,84 @@ def gains_by_level(
 def forest(
     ax: Axes | None, estimates: pd.DataFrame, *, xlabel: str = "", style: Styles | None = None, key: bool = True
 ) -> Axes:
-    """The ledger: our estimates with intervals, people, and the paper's numbers (hollow), one row a claim.
+    """The ledger: our estimates with intervals, people, and the paper's numbers (hollow).
 
     Parameters
     ----------
-    estimates : `name, observer, origin, value[, low, high]`, as in results.json; those whose `origin` is
-        "reported" are the paper's. Within a row the observers stand in the frame's order, from the top.
-    key : whether a legend names the observers; without one where the names of the rows do
+    estimates : `name, observer, origin, value[, low, high, shown]`, as in results.json; those whose `origin` is
+        "reported" are the paper's, those whose `shown` is false are left out. Under a name the observers stand in the
+        frame's order, from the top.
+    key : whether each observer has a row of its own, labelled, under the name; without, a name is one row, for observers
+        whose `style` or whose name says who they are
     """
     frame = checked(estimates, "forest", ["name", "observer", "origin", "value"])
+    frame = frame[frame["shown"].astype(bool)] if "shown" in frame else frame
     names = list(dict.fromkeys(frame["name"]))
-    look = styles(frame["observer"], style)
-    height = 1.3 + 0.16 * len(frame) + 0.3 * len(names) if key else 0.9 + 0.05 * len(frame) + 0.22 * len(names)
-    own, ax = ax is None, ax or new_axes(6.8, height)
-    for name in names:
-        rows = frame[frame["name"] == name].reset_index(drop=True)
-        move = (np.arange(len(rows)) - (len(rows) - 1) / 2) * min(0.2, 0.8 / len(rows))
-        for y, row in zip(names.index(name) + move, rows.to_dict("records"), strict=True):
-            (colour, marker), reported = look[row["observer"]], row["origin"] == "reported"
-            intervals(ax, [row["low"]], [row["high"]], [y], colour, row["observer"], horizontal=True)
-            ax.plot(
-                row["value"], y, marker, color=colour, mfc="none" if reported else colour,
-                mew=1.3 if reported else 1, ms=marker_size(marker) + reported,
-                label=row["observer"], zorder=3,
-            )  # fmt: skip
-    for y in range(1, len(names)):
-        ax.axhline(y - 0.5, color=INK, lw=0.5, alpha=0.4)
-    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 26 if key else 36) for name in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    frame = frame.sort_values("name", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
+    own, (ax, at) = ax is None, (_row_each if key else _row_a_name)(ax, frame, names)
+    drawn = {observer: look for observer, look in styles(frame["observer"]).items() if is_person(observer) or not key}
+    look = dict.fromkeys(frame["observer"], MODEL) | drawn | dict(style or {})
+    kinds: dict[str, Line2D] = {}
+    for y, row in zip(at, frame.to_dict("records"), strict=True):
+        reported = row["origin"] == "reported"
+        colour, marker = REPORTED if reported and key else look[row["observer"]]
+        intervals(ax, [row["low"]], [row["high"]], [y], colour, row["observer"], horizontal=True)
+        (mark,) = ax.plot(
+            row["value"], y, marker, color=colour, mfc="none" if reported else colour,
+            mew=1.3 if reported else 1, ms=marker_size(marker) + reported,
+            label=row["observer"], zorder=3,
+        )  # fmt: skip
+        kind = "reported by the paper" if reported else "people" if is_person(row["observer"]) else "models"
+        kinds.setdefault(kind, mark)
     if np.nanmin(frame[ENDS]) >= 0 and np.nanmax(frame[ENDS]) <= 1:
         ax.set_xlim(-0.03, 1.03)
     dress(ax, xlabel=xlabel)
     ax.tick_params(axis="y", length=0)
-    handles = [(handle(look[o]), o) for o in dict.fromkeys(frame["observer"])]
-    if (frame["origin"] == "reported").any():
-        handles.append(
-            (
-                Line2D([], [], color=INK, ls="", marker="o", mfc="none", mew=1.6),
-                "hollow: reported by the paper",
-            )
-        )
-    if key:
-        legend(ax, own, handles)
-    said = []
-    for name in names:
-        rows = frame[frame["name"] == name]
-        ours, theirs = rows[rows["origin"] != "reported"], rows[rows["origin"] == "reported"]
-        parts = [listed(ours)] * (len(ours) > 0) + [f"reported: {listed(theirs)}"] * (len(theirs) > 0)
-        said.append(f"{name}: {'; '.join(parts)}")
-    beside = " beside those reported" if (frame["origin"] == "reported").any() else ""
+    if key and len(kinds) > 1:
+        legend(ax, own, [(mark, kind) for kind, mark in kinds.items()])
+    parts = frame.groupby("name", sort=False)
+    said = [f"{name}: {_spanned(rows) if key else listed(rows)}" for name, rows in parts]
+    beside = " beside those reported" if "reported by the paper" in kinds else ""
     return say(ax, f"Our estimates{beside}. {'. '.join(said)}.")
+
+
+def _row_each(ax: Axes | None, frame: pd.DataFrame, names: Sequence[str]) -> tuple[Axes, np.ndarray]:
+    """A labelled row for each of a forest's rows, under a heading a name: the Axes and their heights."""
+    group = frame["name"].map(names.index).to_numpy()
+    at = np.arange(len(frame)) + 1.5 * group
+    ax = ax or new_axes(5, 0.9 + 0.2 * (len(frame) + 1.5 * len(names)))
+    ax.set_yticks(at, list(frame["observer"]))
+    ax.set_ylim(at[-1] + 0.7, -1.6)
+    for i, name in enumerate(names):
+        y = at[group == i][0] - 1
+        ax.text(
+            0.02, y, name, transform=ax.get_yaxis_transform(), color=INK, fontsize=NORMAL, weight="bold", va="center"
+        )
+        ax.axhline(y - 0.6, color=INK, lw=0.5, alpha=0.4)
+    return ax, at
+
+
+def _row_a_name(ax: Axes | None, frame: pd.DataFrame, names: Sequence[str]) -> tuple[Axes, np.ndarray]:
+    """One row a name, its observers close to each other: the Axes and their heights."""
+    size, place = frame["name"].map(frame["name"].value_counts()), frame.groupby("name").cumcount()
+    at = frame["name"].map(names.index) + (place - (size - 1) / 2) * np.minimum(0.2, 0.8 / size)
+    ax = ax or new_axes(6.8, 0.9 + 0.05 * len(frame) + 0.22 * len(names))
+    ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 36) for name in names])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    for y in range(1, len(names)):
+        ax.axhline(y - 0.5, color=INK, lw=0.5, alpha=0.4)
+    return ax, at.to_numpy()
+
+
+def _spanned(rows: pd.DataFrame) -> str:
+    """In words, each row's number where there are few, else from the lowest to the highest: people, models, those reported."""
+    theirs, people = rows["origin"] == "reported", rows["observer"].map(is_person)
+    said = []
+    for of, part in (("", rows[people & ~theirs]), ("", rows[~people & ~theirs]), ("reported ", rows[theirs])):
+        part = part[part["value"].notna()].sort_values("value")
+        if 0 < len(part) < 3:
+            said.append(of + listed(part.assign(low=math.nan)))
+        elif len(part):
+            ends = [listed(part.iloc[[end]].assign(low=math.nan)) for end in (0, -1)]
+            said.append(f"{of}from {ends[0]} to {ends[1]}")
+    return "; ".join(said)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gencls import figures
 from gencls.analyses import ledger
 from gencls.results import Number, Page
 
@@ -132,3 +133,28 @@ def test_every_claim_points_at_a_figure_of_its_chapter(world: str) -> None:
     chapter, _, figure = ledger.CLAIMS[0].place(world)
     shown = ledger.verdicts(ledger.ledger({chapter: numbers}, world), world, [chapter])._repr_html_()
     assert re.findall('href="([^"]+)"', shown) == [f"../../{world}/{chapter}/{chapter}.html#{figure}"]
+
+
+def test_a_figure_of_few_shows_the_paper_people_and_whom_a_claim_compares() -> None:
+    who = ["natural/pixel", "natural/tokens", "natural/resnet", "people"]
+    natural = ledger.ledger({"photographs": [number("shape bias", 0.5, o) for o in who]}, "natural")
+    octaves = [number("bias of the octave under exp(-7t)", 0.5, o) for o in ("all cycles", "below 2 cycles")]
+    table = ledger.together({"natural": natural, "shapes": ledger.ledger({"drivers": octaves})})
+    hidden = table[~table["shown"]]
+    assert hidden["observer"].tolist() == [
+        "natural/tokens"
+    ]  # nobody of the octaves is compared, so that all of them are shown
+    assert "people (natural)" in set(table["observer"]) and (table["origin"] == "reported").sum() == len(
+        ledger.ledger({})
+    )
+
+
+def test_the_figure_of_the_whole_ledger_is_said_in_few_words() -> None:
+    numbers = [number("shape bias", 0.01 * i, f"natural/{i}") for i in range(40)]
+    numbers += [number("shape bias", 0.5, order.high) for order in ledger.ORDERS if order.high.startswith("natural/")][
+        :3
+    ]
+    said = figures.describe(
+        figures.forest(None, ledger.together({"natural": ledger.ledger({"photographs": numbers}, "natural")}))
+    )
+    assert len(said) < 800 and "reported from Parti 0.92 to Imagen 0.99" in said and "natural/39" not in said

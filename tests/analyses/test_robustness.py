@@ -103,6 +103,12 @@ def test_conditions_stand_in_the_order_of_their_levels() -> None:
     assert robustness.ordered("rotation", ["270", "0", "90"]) == ["0", "90", "270"]
 
 
+def test_an_explorer_counts_levels_and_names_them_as_the_figure_does() -> None:
+    table = pd.DataFrame({"set": "contrast", "observer": "net", "condition": ["c50", "c05"], "value": [0.6, 0.5]})
+    rows = robustness.explorer_curves(table.assign(person="", low=0.4, high=0.9, n=55))
+    assert rows[["level", "tick"]].values.tolist() == [[1, "50"], [2, "5"]] and set(rows["xlabel"]) == {"contrast (%)"}
+
+
 def test_kappa_is_that_of_the_measure() -> None:
     rng = np.random.default_rng(0)
     a, b = (made(s, "rotation", "90", list(rng.random(60) < 0.6)) for s in "ab")

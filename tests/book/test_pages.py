@@ -132,6 +132,22 @@ def test_no_page_is_wider_than_the_screen(read: Any, whole_book: tuple[Path, str
             assert reader.tab.evaluate("document.documentElement.scrollWidth") <= width, page
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_is_read_from_the_keyboard_and_keeps_its_row_names(read: Any, site: str, scheme: str) -> None:
+    with read(f"{site}/{TOY}", color_scheme=scheme, viewport={"width": 320, "height": 700}) as reader:
+        box = reader.tab.get_by_role("region", name="What was measured. † reported by the paper")
+        name, value = box.locator("tbody tr > *").first, box.locator("tbody td").first
+        before = [cell.bounding_box()["x"] for cell in (name, value)]
+        box.focus()
+        for _ in range(3):
+            reader.tab.keyboard.press("ArrowRight")
+        reader.tab.wait_for_function("e => e.scrollLeft > 20", arg=box.element_handle())
+        assert name.bounding_box()["x"] == pytest.approx(before[0], abs=1)
+        assert value.bounding_box()["x"] < before[1] - 20
+        paper = reader.tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert name.evaluate("e => getComputedStyle(e).backgroundColor") == paper  # hides what moves under it
+
+
 def test_every_image_has_alt_text_and_every_page_is_light(whole_book: tuple[Path, str]) -> None:
     for page in pages(whole_book[0]):
         for tag, attributes in tags(page):
@@ -176,6 +192,18 @@ def test_the_launch_button_opens_the_chapter_s_source(mini_book: Path) -> None:
     links = [a.get("href") or "" for tag, a in tags(mini_book / TOY) if tag == "a"]
     binder = [link for link in links if "mybinder.org" in link]
     assert binder and all(link.endswith("book/toy.md") for link in binder)
+
+
+def test_the_download_menu_gives_files_that_are_there(whole_book: tuple[Path, str]) -> None:
+    for page in pages(whole_book[0]):
+        links = [a["href"] or "" for tag, a in tags(page) if tag == "a" and "_sources/" in (a.get("href") or "")]
+        assert links and all((page.parent / link).is_file() for link in links), (page, links)
+
+
+def test_every_page_names_an_icon_that_is_there(whole_book: tuple[Path, str]) -> None:
+    for page in pages(whole_book[0]):
+        (icon,) = [a["href"] or "" for tag, a in tags(page) if tag == "link" and a.get("rel") == "icon"]
+        assert (page.parent / icon.partition("?")[0]).is_file(), (page, icon)
 
 
 def test_a_bare_jupyter_book_runs_what_was_never_run(tmp_path: Path, toy_root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -92,6 +93,22 @@ def test_a_table_marks_what_the_paper_reported(page: Page) -> None:
     shown = page.table("shape bias", "accuracy", spec={"accuracy": ".0%"}).markup
     assert "0.96†" in shown and "0.24†" not in shown and "&lt;net&gt;" in shown and "50%" in shown
     assert "† reported by the paper" in shown and "†" not in page.table("accuracy").markup
+
+
+def test_a_table_s_box_is_reached_by_the_keyboard_and_named_by_the_caption(page: Page) -> None:
+    page.report("x", 1, observer="a")
+    named, nameless = page.table("x", caption='Of "a" <b>').markup, page.table("x").markup
+    box = '<div class="gencls-scroll" tabindex="0" role="region" aria-label="{}">'
+    assert named.startswith(box.format("Of &quot;a&quot; &lt;b&gt;")) and nameless.startswith(box.format("table"))
+
+
+def test_a_table_s_rows_are_observers_unless_it_says_what_they_are(page: Page) -> None:
+    page.report("accuracy", 0.5, observer="8 to 16 cycles")
+    heads = [
+        re.findall('<th scope="col">(.*?)</th>', page.table("accuracy", **of).markup)
+        for of in ({}, {"rows": "octave <f>"})
+    ]
+    assert heads == [["observer", "accuracy"], ["octave &lt;f&gt;", "accuracy"]]
 
 
 def test_a_figure_carries_its_alt_text_and_its_data(page: Page, tmp_path: Path) -> None:
