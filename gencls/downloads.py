@@ -31,10 +31,8 @@ from tqdm import tqdm
 from gencls.archives import Archive, check_tar, unpack
 from gencls.errors import GenclsError
 
-try:
+if sys.platform != "win32":  # there, two downloads of one file at once are not kept apart
     import fcntl
-except ImportError:  # Windows: two downloads of one file at once are then not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 #: Seconds to connect, and seconds without a byte before a download counts as stalled.
 TIMEOUT = (10.0, 30.0)
@@ -230,7 +228,7 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
 @contextlib.contextmanager
 def alone(target: Path, busy: str = "") -> Iterator[None]:
     """One process at a time downloads, or writes, one file; the others wait and then find it, or raise GenclsError with the sentence `busy`."""
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     lock = target.with_name(target.name + ".lock")
@@ -300,9 +298,10 @@ def _attempt(wanted: Source, url: str, part: Path, progress: bool) -> str:
     headers = {"Accept-Encoding": "identity"}
     have, tag = 0, ""
     if part.is_file() and _validator(part).is_file():
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(ValueError):  # a note cut short, or no text
             noted = json.loads(_validator(part).read_text())
-            have, tag = (part.stat().st_size, noted["tag"]) if noted.get("url") == url else (0, "")
+            if isinstance(noted, dict) and noted.get("url") == url:
+                have, tag = part.stat().st_size, noted.get("tag", "")
     if have and tag:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:

@@ -264,7 +264,6 @@ FULL_DISK = """
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 def test_a_full_disk_loses_nothing_that_was_computed(tmp_path: Path) -> None:
     record = tmp_path / "scores.zarr.zip"
     script = [sys.executable, "-c", textwrap.dedent(FULL_DISK), "command", str(record)]
@@ -283,7 +282,6 @@ def test_a_full_disk_loses_nothing_that_was_computed(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["scores.zarr.zip"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 def test_a_full_disk_while_writing_images(tmp_path: Path) -> None:
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); from gencls.cli import main; main()"
     done = subprocess.run(
@@ -309,9 +307,7 @@ def test_a_killed_classify_goes_on_where_it_was(tmp_path: Path) -> None:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GENCLS_CACHE": str(tmp_path / "cache")}
     child = subprocess.Popen(given, env=environment, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 100
     while len(list(tmp_path.glob("cache/unfinished/*/*.npy"))) < 20 and child.poll() is None:
-        assert time.monotonic() < until
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -329,13 +325,11 @@ def test_a_killed_classify_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("cache/unfinished/*"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
 def test_what_is_told_to_end_leaves_nothing_half(tmp_path: Path) -> None:
     given = [sys.executable, "-m", "gencls.cli", "stimuli", "--save", str(tmp_path)]
     child = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 100
     while not list(tmp_path.glob("*/.saving-*")):
-        assert time.monotonic() < until and child.poll() is None
+        assert child.poll() is None
         time.sleep(0.01)
     child.terminate()
     assert child.communicate()[1].splitlines()[-1] == "gencls: stopped: sets that are whole stay"

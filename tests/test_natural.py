@@ -131,6 +131,32 @@ def test_what_is_computed_from_people_is_what_ships(mirror: Path) -> None:
     assert not {"trial", "imagename", "object_response"} & set(shipped)  # no trial of anybody
 
 
+def test_answers_outside_the_categories_and_none_are_left_out_of_kappa(
+    mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, model = gencls.world("natural"), "natural/resnet"
+
+    def by_hand(n: int | None) -> float:
+        seen, kappas = look(world, "cue-conflict", [model], n=n), []
+        ours = seen.trials(model).set_index("stimulus")["object_response"]
+        for person in seen.people.values():
+            own = person[person["object_response"].isin(world.categories)].set_index("stimulus")  # no `na`
+            a, b = ours[own.index] == own["category"], own["object_response"] == own["category"]
+            chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
+            kappas.append(((a == b).mean() - chance) / (1 - chance))
+        return float(np.mean(kappas))
+
+    shipped = pd.read_csv(photographs.PEOPLE, keep_default_na=False, na_values=["nan"])
+    assert value_of(shipped, model) == pytest.approx(by_hand(None), abs=1e-5)
+    monkeypatch.setattr(photographs, "REAL_SETS", ("cue-conflict",))  # the others take their time
+    assert value_of(photographs.computed(world, [model], n=55), model) == pytest.approx(by_hand(55))
+
+
+def value_of(table: pd.DataFrame, model: str) -> float:
+    rows = photographs.of_people(table, photographs.WITHIN)
+    return float(rows.set_index("observer").at[model, "value"])
+
+
 def test_a_part_of_the_photographs_is_on_record(mirror: Path) -> None:
     """The weights of natural/pixel32 do not ship, so that a photograph without a record would be an error."""
     world = gencls.world("natural")

@@ -167,7 +167,7 @@ def _our_own_limits() -> Iterator[None]:
     Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is the file's own affair
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata is the file's own affair
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import gencls
 from gencls import metrics
@@ -14,7 +15,6 @@ from gencls.worlds import open_world
 
 def smooth(n: int) -> np.ndarray:
     """Smooth random images, n×64×64×3 uint8."""
-    torch = pytest.importorskip("torch")
     coarse = torch.rand(n, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     fine = torch.nn.functional.interpolate(coarse, 64, mode="bilinear").permute(0, 2, 3, 1)
     return (fine * 255).byte().numpy()

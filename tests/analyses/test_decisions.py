@@ -9,20 +9,27 @@ import pytest
 
 import gencls
 from gencls import GenclsError
-from gencls.analyses import decisions
+from gencls.analyses import bias, decisions
 from gencls.likelihood.plans import Exhaustive
 from gencls.likelihood.scoring import score
+from gencls.likelihood.weightings import answers
 
 PLAN = Exhaustive(timesteps=4)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained pixel model: what is tested here holds for any weights."""
+    """An untrained pixel model, its head not zero, so that its reconstructions are not all grey."""
+    import torch
+
     from gencls.training.pixel import pipeline
 
     folder: Path = tmp_path_factory.mktemp("pixel")
-    pipeline(0, width=128, patch_size=4, trunk_depth=1, text_depth=1).save_pretrained(folder)
+    pipe = pipeline(0, width=128, patch_size=4, trunk_depth=1, text_depth=1)
+    torch.manual_seed(0)
+    for parameter in pipe.transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    pipe.save_pretrained(folder)
     return str(folder)
 
 
@@ -47,8 +54,8 @@ def test_the_pictures_show_what_was_reconstructed(made: decisions.Denoised) -> N
     inside = ((made.estimates > 0) & (made.estimates < 255)).all((-1, -2, -3))
     far = ((shown - originals[:, None, None]) / 127.5) ** 2
     error = made.errors.transpose("stimulus", "timestep", "class").values
-    if inside.any():
-        np.testing.assert_allclose(far.sum((-1, -2, -3))[inside], error[inside], rtol=0.05)
+    assert inside.any()
+    np.testing.assert_allclose(far.sum((-1, -2, -3))[inside], error[inside], rtol=0.05)
     assert made.noised.shape == (3, 4, 32, 32, 3) and shown.shape == (3, 4, 16, 32, 32, 3)
 
 
@@ -81,6 +88,18 @@ def test_roles_tell_the_cues_apart() -> None:
 def test_a_classifier_reconstructs_nothing() -> None:
     with pytest.raises(GenclsError, match="reconstructs nothing"):
         decisions.denoise("shapes/control-shape", gencls.world("shapes").stimuli("cue-conflict", 1), PLAN.t)
+
+
+def test_the_share_of_decisions_that_a_number_type_changes_lies_within_its_interval() -> None:
+    world, model = gencls.world("shapes"), "shapes/pixel"
+    seen = bias.look(world, "cue-conflict", [model])
+    found = decisions.changed(seen, model, "bfloat16")
+    assert found is not None
+    each = [
+        answers(scored.scores) for scored in (seen.scored[model], world.scores(seen.stimuli, model, dtype="bfloat16"))
+    ]
+    assert found == pytest.approx(np.mean(np.array(each[0]) != np.array(each[1])))
+    assert 0 <= found.low <= found <= found.high < 0.2
 
 
 def test_no_generative_model_is_said_by_an_empty_name() -> None:

@@ -121,16 +121,6 @@ def test_a_difference_of_a_model_with_itself_is_none_and_of_opposites_is_sure() 
     assert [drivers.sentence(e, "up", "down", "same") for e in (apart, same)] == ["up", "same"]
 
 
-def test_margins_of_the_octaves_sum_to_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(1)
-    parts = [scores(rng.standard_normal((20, 4, 2))) for _ in range(3)]
-    split = xr.concat([p["error"] for p in parts], pd.Index(list("xyz"), name="band")).transpose(..., "band")
-    monkeypatch.setattr(drivers, "seeds", lambda *_: [parts[0].drop_vars("error").assign(error=split)])
-    found = octaves.margins("toy", "uniform")
-    assert sum(found[b].value for b in "xyz") == pytest.approx(found["all"].value)
-    assert found["all"].low < found["all"].value < found["all"].high
-
-
 def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
     rng = np.random.default_rng(2)
     labels = np.tile(np.array(list("abcd")), 60)
@@ -282,6 +272,44 @@ def test_octaves_below_a_cutoff_are_those_below_it_and_stand_beside_the_resnet_o
     assert list(gap) == ["below 4"] and gap["below 4"].value == pytest.approx(0.8)
     assert "more by shape than the ResNet: below 4" in octaves.gap_verdict(gap)
     assert np.allclose(octaves.whole("toy")[0]["error"], split.sum("band"), atol=1e-2)
+
+
+def test_margins_of_the_octaves_are_percent_of_the_mean_margin_and_sum_to_it(shelf: Callable[..., None]) -> None:
+    rng = np.random.default_rng(1)
+    texture = np.eye(4)[:, 1:2]
+    parts = [scores(rng.standard_normal((20, 4, 2)) + k * texture) for k in (3, -1, 0)]  # x says shape, y texture
+    split = xr.concat([p["error"] for p in parts], pd.Index(list("xyz"), name="band")).transpose(..., "band")
+    shelf("toy", parts[0].drop_vars("error").assign(error=split), what="octaves")
+    found = octaves.margins("toy", "uniform")
+    each = (split.sel({"class": "b"}) - split.sel({"class": "a"})).mean(["t", "draw"])
+    mean = float(abs(each.sum("band")).mean())
+    for band in "xyz":
+        assert found[band].value == pytest.approx(100 * float(each.sel(band=band).mean()) / mean, abs=0.5)
+    assert found["x"].value > 0 > found["y"].value
+    assert sum(found[b].value for b in "xyz") == pytest.approx(found["all"].value)
+    assert found["all"].low < found["all"].value < found["all"].high
+
+
+def test_read_under_two_weightings_the_first_less_the_second(shelf: Callable[..., None]) -> None:
+    """Low noise says shape, faintly, high noise texture: by the paper's weighting shape, by the uniform one texture."""
+    errors = np.array([[0.0, 3.0], [1.0, 0.0], [9.0, 9.0], [9.0, 9.0]])  # class × t
+    shelf("toy", scores(np.tile(errors, (20, 1, 1))))
+    found = drivers.read_two_ways(["toy"], "exp(-7t)", "uniform")
+    assert found["toy"].value == 1
+
+
+def test_where_a_weighting_decides_is_measured_on_what_the_classes_differ_by() -> None:
+    errors = np.arange(4.0)[None, :, None] * [4, 2, 2, 2] * np.ones((5, 1, 1))  # at t = 1/8, 3/8, 5/8, 7/8
+    assert drivers.where("uniform", scores(errors)) == pytest.approx(0.4)
+
+
+def test_a_classifier_is_run_once_for_all_classes(shelf: Callable[..., None]) -> None:
+    facts = {"facts": '{"seconds": 60, "presentations": 1000}'}
+    for model in ("toy", drivers.RESNET):
+        shelf(model, by_decisions(10, 10, 10).assign_attrs(facts))
+    found = drivers.costs(["toy", drivers.RESNET]).set_index("observer")
+    assert found["evaluations"].to_dict() == {"toy": 30 * 4, drivers.RESNET: 30}
+    assert found.loc["toy", ["seeds", "seconds", "presentations"]].tolist() == [1, 60, 1000]
 
 
 def test_what_the_chapter_names_has_a_recipe_and_the_cutoffs_are_where_octaves_meet() -> None:

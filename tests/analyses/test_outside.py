@@ -68,15 +68,21 @@ def test_right_is_what_was_asked_for() -> None:
 
 
 def test_shared_images_of_rotated_silhouettes_are_resampled_together() -> None:
+    """20 silhouettes at 8 angles each, whatever the angle right or wrong: 160 rows say what 20 images say."""
     rng = np.random.default_rng(0)
-    stimuli = [f"cat{k}-dog{k % 2}-{36 * (k % 9 + 1)}" for k in range(40)]
-    table = pd.concat(
-        made(s, {i: "cat" if rng.random() < 0.5 else "dog" for i in stimuli}, "texture-filled-rotated")
-        for s in ("net", "subject-01")
-    )
-    found = outside.consistency(table, draws=200)["net"]
-    assert found.naive is not None
-    assert found.low <= found.value <= found.high
+    tables = []
+    for subj in ("net", "subject-01"):
+        right = rng.random(20) < 0.5
+        answers = {f"cat{k}-dog{k % 4}-{45 * a}": "cat" if right[k] else "dog" for k in range(20) for a in range(8)}
+        tables.append(made(subj, answers, "texture-filled-rotated"))
+    found = outside.consistency(pd.concat(tables), draws=400)["net"]
+    assert found.naive is not None and found.low <= found.value <= found.high
+    assert found.high - found.low > 1.5 * (found.naive[1] - found.naive[0])
+
+
+def test_the_number_of_stimuli_is_that_of_the_pair_that_shares_fewest() -> None:
+    table = pd.concat([photos("net", "11001011"), photos("subject-01", "110010.."), photos("subject-02", ".....010")])
+    assert outside.consistency(table, draws=20)["net"].n == 3
 
 
 def test_one_experiment_and_people_are_needed() -> None:

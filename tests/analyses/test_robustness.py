@@ -12,6 +12,7 @@ from scipy import stats
 
 from gencls import metrics, trials
 from gencls.analyses import agreement, noise, robustness
+from gencls.analyses.resampling import Weights
 from gencls.errors import GenclsError
 from gencls.worlds import open_world
 
@@ -79,6 +80,13 @@ def test_one_photo_under_many_conditions_is_one_image() -> None:
     assert copies.high - copies.low == pytest.approx(once.high - once.low, abs=1e-9)
 
 
+def test_other_images_are_drawn_anew_and_the_same_ones_alike() -> None:
+    weigh = Weights(20, seed=0)
+    some, others = weigh.images(("a", "b", "c")), weigh.images(("d", "e", "f"))
+    assert (some != others).any() and weigh.images(("a", "b", "c")) is some
+    assert (Weights(20, seed=0).images(("a", "b", "c")) == some).all()
+
+
 def test_equal_observers_do_not_differ() -> None:
     right = [True, False] * 10
     table = pd.concat([made(s, "edge", "edge", right) for s in "ab"])
@@ -107,6 +115,21 @@ def test_an_explorer_counts_levels_and_names_them_as_the_figure_does() -> None:
     table = pd.DataFrame({"set": "contrast", "observer": "net", "condition": ["c50", "c05"], "value": [0.6, 0.5]})
     rows = robustness.explorer_curves(table.assign(person="", low=0.4, high=0.9, n=55))
     assert rows[["level", "tick"]].values.tolist() == [[1, "50"], [2, "5"]] and set(rows["xlabel"]) == {"contrast (%)"}
+
+
+def test_failures_are_counted_from_the_worst() -> None:
+    right = {"rotation": ("90", 2), "high-pass": ("1.0", 5), "contrast": ("c50", 8), "uniform-noise": ("0.1", 9)}
+    table = pd.concat([made("net", s, c, [k < n for k in range(10)]) for s, (c, n) in right.items()])
+    said = robustness.about_failures(table, ["net", "nobody"])
+    assert said.endswith("from its worst of 4 manipulations, rotation is number 1 and high-pass is number 2.")
+
+
+def test_the_mean_of_people_has_the_lowest_and_the_highest_of_them() -> None:
+    people = [made(f"subject-0{i}", "edge", "0", [k < n for k in range(10)]) for i, n in ((1, 4), (2, 9))]
+    rows = robustness.by_condition(pd.concat([*people, made("net", "edge", "0", [True] * 5 + [False] * 5)]))
+    found = robustness.mean_of_people(rows).set_index("observer")
+    assert found.loc["people", ["value", "low", "high", "n"]].tolist() == pytest.approx([0.65, 0.4, 0.9, 2])
+    assert found.loc["net", "value"] == 0.5
 
 
 def test_kappa_is_that_of_the_measure() -> None:
@@ -140,8 +163,13 @@ def test_a_copy_of_the_group_is_nearer_than_a_guesser() -> None:
 
 
 def test_people_on_record_agree_with_their_own_table() -> None:
-    ends = agreement.ceiling(agreement.people_on_record())
-    assert all(e.low <= e.value <= e.high for e in ends.values())
+    kappas = agreement.people_on_record()
+    ends = agreement.ceiling(kappas)
+    of_pairs = metrics.kept(kappas).groupby(["set", "person"])["value"].mean().groupby("set")
+    assert {name: e.value for name, e in ends.items()} == pytest.approx(of_pairs.mean().to_dict())
+    assert {name: (e.low, e.high) for name, e in ends.items()} == {
+        str(name): (own.min(), own.max()) for name, own in of_pairs
+    }
     sets = list(robustness.PARAMETRIC)
     people = robustness.people_on_record(sets)
     assert set(people["set"]) == set(sets)
@@ -168,7 +196,6 @@ def test_a_schedule_outside_its_range_is_refused(values: tuple[float, float, flo
 
 
 def test_two_networks_that_never_see_noise_are_the_same() -> None:
-    pytest.importorskip("torch")
     world = open_world("shapes")
     made_two = noise.train_two(world, noise.Schedule(share=0.0), steps=2, width=16, batch=4, photos=16, seed=3)
     clean, other = (dict(made_two[name].network.state_dict()) for name in ("clean", "noised"))
@@ -178,7 +205,8 @@ def test_two_networks_that_never_see_noise_are_the_same() -> None:
 
 def test_noise_alone_leaves_nothing_to_see() -> None:
     """At a share of 1 the image is gone: another image with the same name gets the same answer."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     from gencls.models.discriminative import DiscriminativeModel
     from gencls.training.classifiers import resnet
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from typer.testing import CliRunner
 
 import gencls
@@ -19,8 +20,6 @@ from gencls.likelihood.cluster import RayWorkers
 from gencls.likelihood.plans import Exhaustive, Staged
 from gencls.likelihood.scoring import Asked, differ, score
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
-
-ray = pytest.importorskip("ray", reason="the extra gencls[ray] is not installed")
 
 PLAN = Exhaustive(2)
 

@@ -21,6 +21,7 @@ from gencls.likelihood.plans import Exhaustive, Staged
 from gencls.likelihood.scoring import differ, score
 from gencls.likelihood.weightings import answers, probabilities, weighted
 from gencls.models.diffusion import DiffusionModel
+from gencls.models.discriminative import DiscriminativeModel
 from gencls.models.noise import noise
 from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import ShapesWorld
@@ -107,6 +108,11 @@ def test_classes_are_bound_one_by_one() -> None:
     assert (
         records.binding("m", "clip", PLAN, 0, "{}", ["a", "b"])["classes"] == "a|b"
     )  # as the records that ship have it
+
+
+def test_scores_differ_relative_to_their_size_and_near_zero_to_a_thousandth_of_the_largest() -> None:
+    old, fresh = (xr.Dataset({"error": ("x", np.array(v))}) for v in ([1000.0, 0.0, 9.0], [1000.0, 0.5, 10.0]))
+    assert differ(fresh, old) == pytest.approx(0.5)
 
 
 def test_t_is_where_the_schedule_has_a_level() -> None:
@@ -312,6 +318,15 @@ def test_eliminating_under_a_weighting_that_no_stage_sees_is_refused() -> None:
 def test_fewer_than_two_classes_are_refused(classes: tuple[str, ...]) -> None:
     with pytest.raises(GenclsError, match="at least two"):
         _score(classes=classes)
+
+
+def test_a_record_of_a_classifier_that_is_shown_noise_is_of_one_seed(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, len(CLASSES)))
+    model, record = DiscriminativeModel(network, "net", CLASSES, 32, noise=0.5), tmp_path / "net.zarr.zip"
+    options: dict[str, Any] = {"classes": CLASSES, "record": record, "progress": False}
+    score(model, PHOTOS, seed=0, **options)
+    with pytest.raises(GenclsError, match="made with seed '0', not '1'"):
+        score(model, PHOTOS, seed=1, **options)
 
 
 def test_two_stimuli_of_one_picture_keep_their_own_noise(tmp_path: Path) -> None:

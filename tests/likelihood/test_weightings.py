@@ -53,6 +53,7 @@ def test_weightings_by_name_range_and_function() -> None:
         "1+snr": 1 + np.exp(s),
         "uniform on 0.2-0.5": np.array([0, 1, 0]),
         "exp(-7t) on 0.3-1": np.exp(-7 * t) * [0, 1, 1],
+        "uniform on 0.1-0.3": np.array([1, 1, 0]),  # both ends are within
     }.items():
         np.testing.assert_allclose(weighting(name)(t, s), wanted)
     np.testing.assert_allclose(weighting(lambda t, s: t * s)(t, s), t * s)
@@ -90,6 +91,12 @@ def test_probabilities_sum_to_one_and_the_temperature_is_found() -> None:
     assert fit_temperature(scores, right, "uniform") == pytest.approx(60, rel=0.1)
     with pytest.raises(GenclsError, match="temperature"):
         probabilities(scores, 0.0)
+
+
+def test_who_was_never_wrong_in_twenty_is_not_taken_to_be_certain() -> None:
+    """Platt's target is 21/22, whose log-odds are log 21."""
+    scores = _scores(np.tile(np.array([0.0, 100.0])[None, :, None], (20, 1, 1)), np.array([0.5]))
+    assert fit_temperature(scores, ["c0"] * 20, "uniform") == pytest.approx(100 / np.log(21), rel=0.01)
 
 
 def test_stages_divide_the_timesteps_over_the_whole_range() -> None:

@@ -14,9 +14,9 @@ from scipy import stats
 
 from gencls import metrics
 from gencls.errors import GenclsError
-from gencls.metrics import Bootstrap
+from gencls.metrics import Bootstrap, seeded
 from gencls.metrics.agreement import kappa
-from gencls.metrics.bootstrap import clustered_variance, influences
+from gencls.metrics.bootstrap import clustered, clustered_variance, influences, p_value
 from gencls.metrics.observers import fraction
 
 
@@ -50,6 +50,20 @@ def test_bca_is_that_of_scipy() -> None:
     ours = Bootstrap(draws=20_000).interval(fraction, (1 - values).astype(int), 2)
     limits = theirs.confidence_interval
     assert (ours.low, ours.high) == pytest.approx((limits.low, limits.high), abs=1 / 60 + 1e-9)  # one trial
+
+
+def test_bca_of_a_skewed_share_is_scipys_to_the_trial() -> None:
+    """3 of 60: where bias and acceleration move the ends by whole trials, in the right direction only."""
+    values = np.r_[np.ones(3), np.zeros(57)]
+    theirs = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1))
+    ours = Bootstrap(draws=20_000).interval(fraction, (1 - values).astype(int), 2)
+    limits = theirs.confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((limits.low, limits.high), abs=1e-9)
+    assert (ours.low, ours.high) == pytest.approx((1 / 60, 8 / 60), abs=1e-9)
+
+
+def test_p_is_twice_the_smaller_tail() -> None:
+    assert p_value(np.r_[-np.ones(4), np.ones(95)]) == pytest.approx(2 * 5 / 100)
 
 
 def test_same_seed_same_interval_another_seed_another() -> None:
@@ -129,6 +143,18 @@ def test_two_way_variance_of_one_way_data() -> None:
     assert variance == pytest.approx(0.3 * 0.7 / 10)
 
 
+def test_draws_that_vary_less_than_their_clusters_say_are_not_widened() -> None:
+    influence, clusters = np.r_[-np.ones(5), np.ones(5)], (np.arange(10), np.arange(10))
+    narrow = np.linspace(-0.01, 0.01, 9)
+    np.testing.assert_array_equal(clustered(narrow, 0.0, influence, clusters), narrow)
+    assert clustered(100 * narrow, 0.0, influence, clusters).var() == pytest.approx(1 / 10)  # of 10 stimuli, each ±1
+
+
+def test_the_interval_over_three_trainings_is_students() -> None:
+    """Mean 0.5, standard deviation 0.3, two degrees of freedom."""
+    assert seeded.half_width(0.0, 100, [np.array([0.2, 0.5, 0.8])]) == pytest.approx(4.30265 * 0.3 / 3**0.5, rel=1e-5)
+
+
 def test_cells_of_the_confusion_have_the_interval_of_resampling_their_column() -> None:
     """60 cats, answered 36, 15, 8, 1, 0 times so; 40 dogs, always right. Only a category's own trials count."""
     answers = ["cat"] * 36 + ["dog"] * 15 + ["na"] * 8 + ["bear"] + ["dog"] * 40
@@ -179,6 +205,19 @@ def test_mcnemar_known_answer() -> None:
     e = metrics.compare_accuracy(a, b, Bootstrap(draws=500))
     assert e == pytest.approx(0.2) and e.p == pytest.approx(2 * 79 / 4096) and 0 < e.low < 0.2 < e.high
     assert metrics.compare_accuracy(a, a.assign(subj="c"), Bootstrap(draws=500)).p == 1
+
+
+def test_where_images_are_shared_the_p_is_that_of_the_images() -> None:
+    """Two observers misled by texture images of their own, 20 of them: McNemar counts 400 stimuli as independent."""
+    names = [f"cat{i}-dog{j}" for i in range(20) for j in range(20)]
+    base = pd.DataFrame({"stimulus": names, "category": "cat", "texture": "dog"}, dtype=object)
+
+    def who(subj: str, wrong: np.ndarray) -> pd.DataFrame:
+        return base.assign(subj=subj, object_response=["dog" if wrong[k % 20] else "cat" for k in range(400)])
+
+    rng = np.random.default_rng(8)
+    e = metrics.compare_accuracy(who("a", rng.random(20) < 0.4), who("b", rng.random(20) < 0.3), Bootstrap(draws=1000))
+    assert e.p > 0.05 > e.p_naive
 
 
 def test_a_difference_in_kappa_is_found_and_none_is_not() -> None:
@@ -241,6 +280,14 @@ def test_a_difference_on_a_handful_of_decisions_is_sure_of_nothing(a: list[str],
     found = metrics.compare_shape_bias(first, second, Bootstrap(draws=500))
     assert abs(found) == 1 and math.isnan(found.p) and math.isnan(found.low)
     assert metrics.holm({"this": found.p, "other": 0.02})["other"] == 0.02
+
+
+def test_a_contrast_that_most_resamples_leave_undefined_has_no_interval() -> None:
+    base = pd.DataFrame({"stimulus": [f"s{i}" for i in range(10)], "category": "cat", "texture": "dog"}, dtype=object)
+    said = ({0: "cat"}, {1: "dog"}, {2: "cat", 3: "dog"})
+    observers = [base.assign(subj="x", object_response=[answers.get(i, "na") for i in range(10)]) for answers in said]
+    found = metrics.shape_bias_contrast(observers, [1, -0.5, -0.5], Bootstrap(draws=500))
+    assert found == 0.75 and math.isnan(found.p) and math.isnan(found.low)
 
 
 def test_a_difference_in_shape_bias_needs_two_cues_that_both_tables_agree_on() -> None:
@@ -354,6 +401,10 @@ def test_paired_accuracy_trials_fall_with_consistency() -> None:
         metrics.accuracy_difference_trials(0.7, 0.7)
 
 
+def test_where_there_is_nothing_to_find_it_is_found_as_often_as_alpha_says() -> None:
+    assert metrics.kappa_power(100, 0.0, 0.7, 0.6) == pytest.approx(0.05)
+
+
 # ---- calibration
 
 
@@ -365,6 +416,11 @@ def test_calibration_known_answer() -> None:
     assert [c[2] for c in e.curve] == [10, 10]
     classes = np.stack([p, 1 - p], axis=1)
     assert metrics.expected_calibration_error(classes, right, bootstrap=None) == pytest.approx(0.15)
+
+
+def test_a_confidence_between_two_bins_counts_in_the_lower_one() -> None:
+    found = metrics.expected_calibration_error(np.array([0.5, 0.75]), np.array([1, 0]), bins=2, bootstrap=None)
+    assert found == pytest.approx(0.625)  # (0.5 + 0.75) / 2; together in the upper bin they would even out
 
 
 def test_a_calibrated_observer_is_as_far_off_as_by_chance() -> None:

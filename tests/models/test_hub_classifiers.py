@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sentencepiece
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -345,8 +346,6 @@ def test_any_classes_and_prompt_and_records_know_the_prompt(folders: dict[str, P
 
 def test_siglips_first_tokenizer_is_asked_as_it_was_trained(tmp_path: Path) -> None:
     """Lower case, no punctuation, 64 tokens, filled up with the end token; from a sentencepiece model made here."""
-    sentencepiece = pytest.importorskip("sentencepiece")
-    pytest.importorskip("google.protobuf")
     sentences = ["a bad photo of a dog", "a quick brown fox jumps over the lazy cat"] * 20
     with (tmp_path / "spiece.model").open("wb") as file:
         sentencepiece.SentencePieceTrainer.train(

@@ -233,11 +233,19 @@ def test_an_eidolon_of_no_reach_is_the_sum_of_its_slices(side: int) -> None:
     np.testing.assert_allclose(m.eidolon(image, 0, 1.0), expected, rtol=0, atol=1e-6)
 
 
-def test_at_224_an_eidolon_is_resized_to_256_and_back_as_pillow_does() -> None:
-    def resize(grey: np.ndarray, side: int) -> np.ndarray:
-        plane = Image.fromarray(grey.astype(np.float32), "F").resize((side, side), Image.Resampling.LANCZOS)
-        return np.asarray(plane, float)
+def resize(grey: np.ndarray, side: int) -> np.ndarray:
+    plane = Image.fromarray(grey.astype(np.float32), "F").resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(plane, float)
 
+
+def test_at_224_the_reach_is_in_pixels_of_256() -> None:
+    smooth = 0.5 + 0.3 * np.outer(np.sin(np.arange(224) / 20), np.cos(np.arange(224) / 30))
+    small, large = (np.stack([grey] * 3, -1) for grey in (smooth, resize(smooth, 256)))
+    expected = resize(m.eidolon(large, 16, 0.3, seed=1)[..., 0], 224)
+    np.testing.assert_allclose(m.eidolon(small, 16, 0.3, seed=1)[..., 0], expected, atol=1e-4)
+
+
+def test_at_224_an_eidolon_is_resized_to_256_and_back_as_pillow_does() -> None:
     image = natural(1, 224)[0]
     large = np.clip(resize(rgb2gray(image), 256), -9, 9)
     blurred = obvious.eidolon(np.stack([large] * 3, -1), 0, 1, 10, 0)[..., 0]
