@@ -13,7 +13,7 @@ function node(tag, attributes = {}, ...children) {
   return e;
 }
 
-const short = (v) => (v == null ? "–" : typeof v === "number" ? String(+v.toPrecision(3)) : String(v));
+const short = (v) => (v == null ? "–" : typeof v !== "number" || Number.isInteger(v) ? String(v) : String(+v.toPrecision(4)));
 // What stands at a place on the x axis: a name, where it has one, else the number.
 const placed = (x, v) => x.categories?.[v] ?? x.ticks?.find(([at]) => at === v)?.[1] ?? short(v);
 
@@ -83,7 +83,7 @@ function plot(spec, marks, extent, label, WIDTH) {
     svg.append(node("line", { x1: PAD.left, x2: right, y1: py(rule.y), y2: py(rule.y), class: "gx-rule" }),
       node("text", { x: right - 2, y: py(rule.y) - 5, "text-anchor": "end" }, rule.label));
   }
-  const floor = Math.max(y0, Math.min(y1, 0)), places = marks.flatMap(([, , xs]) => xs);
+  const base = y.log ? bottom : py(Math.max(y0, Math.min(y1, 0))), places = marks.flatMap(([, , xs]) => xs);
   const n = new Set(places).size < places.length ? marks.length : 1; // side by side only where they share a place
   marks.forEach(([series, group, xs, ys, lows, highs], k) => {
     const { color, shape } = groups[group];
@@ -104,7 +104,7 @@ function plot(spec, marks, extent, label, WIDTH) {
       for (const [a, v, i] of points) {
         if (kind === "bar") {
           const w = Math.max(2, 0.68 / n * (right - PAD.left) / categories.length);
-          g.append(node("rect", { x: a - w / 2, width: w, y: Math.min(py(v), py(floor)), height: Math.abs(py(v) - py(floor)), fill: color }));
+          g.append(node("rect", { x: a - w / 2, width: w, y: Math.min(py(v), base), height: Math.abs(py(v) - base), fill: color }));
         } else g.append(marker(shape, a, py(v), color));
         if (lows && lows[i] != null && highs[i] != null)
           g.append(node("line", { x1: a, x2: a, y1: py(lows[i]), y2: py(highs[i]), stroke: kind === "bar" ? "currentColor" : color, "stroke-width": 2 }));

@@ -96,3 +96,11 @@ def test_a_single_curve_has_a_legend_and_a_single_place_a_mark(drawn: Any) -> No
         assert words(box, ".gx-legend span") == [" net 0"]
         fills = [path.get_attribute("fill") for path in box.query_selector_all(".gx-plot path")]
         assert len(fills) == 3 and fills.count("none") == 1  # the interval, the curve, and the mark on it
+
+
+def test_counts_are_whole_and_bars_stand_on_a_logarithmic_axis(drawn: Any) -> None:
+    rows = pd.DataFrame({"which": "a", "n": ["both right", "both wrong"], "y": [1234.0, 46.0]})
+    with drawn(Explorer({"which": "which"}, curves=rows, x="n", y="y", kind="bar", log="y", alt="counts")) as box:
+        assert words(box, "tbody td:nth-child(3)") == ["1234", "46"]
+        high, low = (float(bar.get_attribute("height")) for bar in box.query_selector_all(".gx-plot rect"))
+        assert high > low > 0
