@@ -204,9 +204,8 @@ def fetch(wanted: str | Source, *, progress: bool = True) -> Path:
     )
     if where and not _is_address(where):
         raise GenclsError(
-            f"{wanted.about} ('{wanted.name}') is missing: neither the mirror {where} nor the cache "
-            f"{cache_folder()} holds {wanted.place}; put it there, "
-            f"or unset GENCLS_MIRROR and run `gencls data fetch {wanted.name}`"
+            f"{wanted.about} ('{wanted.name}') is missing: neither the folder that GENCLS_MIRROR names nor the cache holds {wanted.place}; "
+            f"put it there, or unset GENCLS_MIRROR and run `gencls data fetch {wanted.name}`"
         )
     if os.environ.get("GENCLS_OFFLINE", "") not in ("", "0"):
         raise GenclsError(f"{wanted.about} ('{wanted.name}') is missing, and GENCLS_OFFLINE is set; {how}")
