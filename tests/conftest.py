@@ -13,11 +13,17 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder of public data, as GENCLS_MIRROR, with an empty cache; without one the test is skipped."""
+def public_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of public data, as GENCLS_MIRROR; without one the test is skipped."""
     folder = Path(os.environ.get("GENCLS_MIRROR") or Path(__file__).parents[2] / "shared" / "mirror")
     if not folder.is_dir():
         pytest.skip(f"needs public data: no mirror at {folder} (set GENCLS_MIRROR)")
     monkeypatch.setenv("GENCLS_MIRROR", str(folder))
-    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
     return folder
+
+
+@pytest.fixture
+def mirror(public_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """`public_data` with an empty cache."""
+    monkeypatch.setenv("GENCLS_CACHE", str(tmp_path / "cache"))
+    return public_data
