@@ -214,7 +214,8 @@ def test_a_folder_mirror_is_read_in_place(server: Server, tmp_path: Path, monkey
     file.parent.mkdir(parents=True)
     monkeypatch.setenv("GENCLS_MIRROR", str(tmp_path / "mirror"))
     with pytest.raises(
-        GenclsError, match=r"neither the folder that GENCLS_MIRROR names nor the cache holds 127\.0\.0\.1_\d+/some/numbers"
+        GenclsError,
+        match=r"neither the folder that GENCLS_MIRROR names nor the cache holds 127\.0\.0\.1_\d+/some/numbers",
     ):
         fetch(source)
     file.write_bytes(CONTENT)

@@ -141,9 +141,7 @@ def test_a_figure_of_few_shows_the_paper_people_and_whom_a_claim_compares() -> N
     octaves = [number("bias of the octave under exp(-7t)", 0.5, o) for o in ("all cycles", "below 2 cycles")]
     table = ledger.together({"natural": natural, "shapes": ledger.ledger({"drivers": octaves})})
     hidden = table[~table["shown"]]
-    assert hidden["observer"].tolist() == [
-        "natural/tokens"
-    ]  # nobody of the octaves is compared, so that all of them are shown
+    assert hidden["observer"].tolist() == ["natural/resnet"]  # of the octaves nobody is compared, so that all are shown
     assert "people (natural)" in set(table["observer"]) and (table["origin"] == "reported").sum() == len(
         ledger.ledger({})
     )
