@@ -13,7 +13,7 @@ function node(tag, attributes = {}, ...children) {
   return e;
 }
 
-const short = (v) => (v == null ? "–" : typeof v !== "number" || Number.isInteger(v) ? String(v) : String(+v.toPrecision(4)));
+const short = (v) => (v == null ? "–" : typeof v !== "number" || Number.isInteger(v) ? String(v) : String(+v.toPrecision(3)));
 // What stands at a place on the x axis: a name, where it has one, else the number.
 const placed = (x, v) => x.categories?.[v] ?? x.ticks?.find(([at]) => at === v)?.[1] ?? short(v);
 

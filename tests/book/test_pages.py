@@ -74,7 +74,7 @@ def test_the_plot_shows_the_numbers_of_the_chosen_frame(read: Any, site: str) ->
             reader.tab.keyboard.press("ArrowRight")
         assert slider.get_attribute("aria-valuetext") == "6"
         rows = [row.text_content() for row in first.query_selector_all("tbody tr")]
-        assert rows == ["peoplepeople0.384 [0.288, 0.443]", "toy/nettoy/net0.12 [0.09, 0.1385]"]
+        assert rows == ["peoplepeople0.384 [0.288, 0.443]", "toy/nettoy/net0.12 [0.09, 0.138]"]
         assert "weighting k 6" in first.query_selector("svg.gx-plot").get_attribute("aria-label")
         # The two markers stand as high as their values on an axis from 0 to 1.
         marks = first.query_selector_all("svg.gx-plot path")
