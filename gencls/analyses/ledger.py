@@ -13,13 +13,10 @@ import pandas as pd
 
 from gencls.analyses.photographs import OWN
 from gencls.figures import is_person
-from gencls.models import zoo
 from gencls.results import Html, Number, Page, table_in_box
 
 #: How a claim's word begins in a world that cannot test it.
 UNTESTED = ("Not tested", "Cannot be tested")
-#: Kinds of the models that make images.
-GENERATIVE = ("diffusion", "autoregressive")
 SOURCE = "Jaini, Clark & Geirhos 2024, arXiv 2309.16779"
 
 
@@ -313,24 +310,15 @@ def verdicts(table: pd.DataFrame, world: str, ran: Sequence[str]) -> Html:
     )
 
 
-def _listed(rows: pd.DataFrame, most: int = 6, others: int = 4) -> str:
-    """Rows in words, in the table's order; where there are more than `most`, people, generative models and the highest of the others."""
-    kinds = {entry.id: entry.kind for entry in zoo.ENTRIES}
-    about = np.array(
-        [
-            who.startswith(("people", "each other")) or kinds.get(who.split(" ")[0]) in GENERATIVE
-            for who in rows["observer"]
-        ],
-        bool,
-    )
-    best = (
-        rows[~about].sort_values("value", ascending=False, kind="stable").index[: max(others, most - int(about.sum()))]
-    )
+def _listed(rows: pd.DataFrame, most: int = 6) -> str:
+    """Rows in words, in the table's order; where there are more than `most`, people and those whom the page compares, and how many others there are."""
+    compared = np.array([_compared(*row) for row in zip(rows["name"], rows["observer"], strict=True)], bool)
+    listed = rows[compared] if len(rows) > most and compared.any() else rows
     said = []
-    for row in rows[about | rows.index.isin(best)].to_dict("records"):
+    for row in listed.to_dict("records"):
         ends = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
         said.append(f"{row['observer']} {row['value']:.2f}{ends}")
-    return "; ".join(said) + ("; … (of the others the highest)" if len(said) < len(rows) else "")
+    return "; ".join(said) + (f"; and {len(rows) - len(listed)} others" if len(listed) < len(rows) else "")
 
 
 def _marked(text: str) -> str:

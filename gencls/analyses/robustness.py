@@ -330,7 +330,7 @@ def join(*tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def about_failures(table: pd.DataFrame, models: Sequence[str]) -> str:
-    """In words, where each model's accuracy on rotation and high-pass stands among the twelve manipulations."""
+    """Where each model's accuracy on rotation and high-pass stands among the manipulations, a line a model in Markdown."""
     kept = metrics.kept(table[table["set"].isin(PARAMETRIC)])
     right = kept.assign(right=kept["object_response"] == kept["category"])
     grid = right.groupby(["subj", "set"], sort=False)["right"].mean().unstack("set")
@@ -339,8 +339,10 @@ def about_failures(table: pd.DataFrame, models: Sequence[str]) -> str:
         own = pd.Series(grid.loc[model]).dropna().sort_values()
         places = [f"{f} is number {list(own.index).index(f) + 1}" for f in FAILURES if f in own.index]
         if places:
-            said.append(f"For {model}, counted from its worst of {len(own)} manipulations, {' and '.join(places)}.")
-    return " ".join(said) or "No model on this page answered the manipulated stimuli."
+            said.append(f"- **{model}**: {' and '.join(places)} of {len(own)}.")
+    if not said:
+        return "No model on this page answered the manipulated stimuli."
+    return "\n".join(["Counted from the manipulation that a model does worst on:", "", *said])
 
 
 def small(image: np.ndarray, side: int = 112) -> np.ndarray:

@@ -121,7 +121,7 @@ def test_failures_are_counted_from_the_worst() -> None:
     right = {"rotation": ("90", 2), "high-pass": ("1.0", 5), "contrast": ("c50", 8), "uniform-noise": ("0.1", 9)}
     table = pd.concat([made("net", s, c, [k < n for k in range(10)]) for s, (c, n) in right.items()])
     said = robustness.about_failures(table, ["net", "nobody"])
-    assert said.endswith("from its worst of 4 manipulations, rotation is number 1 and high-pass is number 2.")
+    assert said.endswith("\n\n- **net**: rotation is number 1 and high-pass is number 2 of 4.")
 
 
 def test_the_mean_of_people_has_the_lowest_and_the_highest_of_them() -> None:
