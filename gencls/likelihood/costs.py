@@ -86,6 +86,7 @@ def of_pipeline(
     """
     m = len(prompts)
     options["dtype"] = numbers.choose(options.get("dtype", "float32"), place.type, name)
+    hub.quiet()
     pipeline = hub.open_pipeline(folder, name, weights=False)
     networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     no_numbers = FakeTensorMode(allow_non_fake_inputs=True)

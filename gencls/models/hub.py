@@ -158,6 +158,16 @@ def settings(path: Path) -> dict[str, Any]:
     return found
 
 
+def quiet() -> None:
+    """Let diffusers and transformers open models without a word: their bars count files, and they warn of a missing torchvision, which nothing here needs."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
 def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights: bool = True) -> Any:
     """The diffusers pipeline in a folder, float32, without the parts that scoring never asks.
 
@@ -197,6 +207,11 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
             raise only_pickles(name) from error
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GenclsError(f"{name}: a part of the pipeline in {folder} is missing or broken: {first}") from error
+    readers = [part for part in pipeline.components if part.startswith(("tokenizer", "text_encoder"))]
+    if unnamed := [part for part in readers if part not in index]:  # a part that it does without is named, as null
+        raise GenclsError(
+            f"{name}: {folder / 'model_index.json'} calls it a {index.get('_class_name')}, but names no {unnamed[0]}; is it a pipeline of another kind?"
+        )
     for part, network in pipeline.components.items() if weights else ():
         lacking = [key for key, value in network.named_parameters() if value.is_meta] if _is_network(network) else []
         if lacking:  # as diffusers leaves a weight that no file holds

@@ -103,18 +103,13 @@ def open_folder(
     crop: bool = True,
 ) -> Model:
     """A local folder: a diffusers pipeline (model_index.json), or a transformers classifier, CLIP, Janus or Emu3 (config.json)."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
     from gencls.models import numbers
     from gencls.models.devices import choose, place
     from gencls.models.diffusion import DiffusionModel
     from gencls.models.discriminative import load_contrastive, load_transformers
 
     chosen = choose(device)
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # it warns of a missing torchvision, which nothing here needs
+    hub.quiet()
     if (folder / "model_index.json").is_file():
         pipeline = place(hub.open_pipeline(folder, name, allow_pickles), chosen, name, offload)
         return DiffusionModel(pipeline, name, dtype=dtype, resolution=resolution, crop=crop)

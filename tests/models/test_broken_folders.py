@@ -42,6 +42,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "config of a list": ("vit", lambda f: (f / "config.json").write_text("[]"), "config.json says nothing by name"),
     "own preprocessing": ("vit", lambda f: (f / "preprocessor_config.json").write_text('{"magnify": 1}'), "lacks image_mean, image_std, size"),
     "index cut short": ("sd", lambda f: _cut(f / "model_index.json"), "model_index.json is no JSON"),
+    "another kind": ("sd", lambda f: _renamed(f / "model_index.json", "StableDiffusionXLPipeline"), "names no (text_encoder|tokenizer)_2"),
     "no such class": ("sd", lambda f: _renamed(f / "model_index.json", "FooPipeline"), "no adapter for a FooPipeline; known are"),
     "a part left out": ("sd", lambda f: shutil.rmtree(f / "tokenizer"), "there is no tokenizer"),
     "a part cut short": ("sd", lambda f: _cut(f / "tokenizer" / "tokenizer.json"), "missing or broken"),
