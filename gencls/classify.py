@@ -140,7 +140,7 @@ class Observer:
                 f"its classes are {', '.join(SHAPES)}"
             )
         if self.id.startswith("natural/") and (
-            unread := [c for c in wanted if not _words([c]) <= _words(vocabulary())]
+            unread := [c for c in wanted if not _words([c]) <= _words(_vocabulary())]
         ):
             raise GenclsError(
                 f"{self.id} learned its words from captions of {len(tiny_imagenet.classes())} classes and never read {', '.join(map(repr, unread))}; "
@@ -198,7 +198,7 @@ def check_engine(engine: str, workers: int | None = None, address: str | None = 
         raise GenclsError("workers and an address are those of a Ray cluster; say --engine ray as well (engine='ray')")
 
 
-def vocabulary() -> list[str]:
+def _vocabulary() -> list[str]:
     """What the natural world's captions name: the entry-level categories, and each class by all of its names."""
     return [*NATURAL, *(name for entry in tiny_imagenet.classes() for name in entry.names)]
 
