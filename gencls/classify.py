@@ -26,6 +26,9 @@ from gencls.stimuli.sets import StimulusSet
 from gencls.stimuli.shapes import SHAPES
 from gencls.stimuli.tiny_imagenet import NATURAL
 
+#: Kinds of the models that are asked in words.
+READERS = ("diffusion", "autoregressive", "contrastive")
+
 
 @dataclass(frozen=True)
 class Classification:
@@ -139,9 +142,8 @@ class Observer:
                 f"{self.id} was trained on drawn shapes and knows nothing else, not {', '.join(map(repr, unknown))}; "
                 f"its classes are {', '.join(SHAPES)}"
             )
-        if self.id.startswith("natural/") and (
-            unread := [c for c in wanted if not _words([c]) <= _words(_vocabulary())]
-        ):
+        reads = any(entry.id == self.id and entry.kind in READERS for entry in zoo.ENTRIES)
+        if reads and self.id.startswith("natural/") and (unread := _unread(wanted)):
             raise GenclsError(
                 f"{self.id} learned its words from captions of {len(tiny_imagenet.classes())} classes and never read {', '.join(map(repr, unread))}; "
                 f"name others, such as {', '.join(NATURAL)}"
@@ -198,13 +200,15 @@ def check_engine(engine: str, workers: int | None = None, address: str | None = 
         raise GenclsError("workers and an address are those of a Ray cluster; say --engine ray as well (engine='ray')")
 
 
-def _vocabulary() -> list[str]:
-    """What the natural world's captions name: the entry-level categories, and each class by all of its names."""
-    return [*NATURAL, *(name for entry in tiny_imagenet.classes() for name in entry.names)]
+def _unread(classes: Sequence[object]) -> list[object]:
+    """Those of the classes that hold a word which is in none of the names in the natural world's captions."""
+    named = [*NATURAL, *(name for entry in tiny_imagenet.classes() for name in entry.names)]
+    known = {word for name in named for word in _words(name)}
+    return [c for c in classes if not known.issuperset(_words(c))]
 
 
-def _words(names: Sequence[str]) -> set[str]:
-    return {word for name in names for word in re.findall(r"\w+", name.lower())}
+def _words(name: object) -> list[str]:
+    return re.findall(r"\w+", str(name).lower())
 
 
 def trained_on(model: str) -> tuple[str, ...]:

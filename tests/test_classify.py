@@ -102,6 +102,10 @@ def test_classes_that_a_model_reads_alike_or_never_read_are_refused() -> None:
     for model in ("natural/pixel", "natural/clip", "natural/ar"):
         with pytest.raises(GenclsError, match=r"never read 'unicorn', 'zebra'.*such as bear"):
             gencls.load(model).classify(grey, classes=["dog", "unicorn", "zebra"])
+    with pytest.raises(GenclsError, match="never read 1;"):
+        gencls.load("natural/pixel").classify(grey, classes=["dog", 1])
+    with pytest.raises(GenclsError, match="no label for 'unicorn'"):  # one that is asked in no words says so itself
+        gencls.load("natural/resnet").classify(grey, classes=["dog", "unicorn"])
     assert gencls.load("natural/clip").classify(grey, classes=["tabby", "brown bear"]).answers[0] in (
         "tabby",
         "brown bear",

@@ -127,6 +127,7 @@ def of_pipeline(
 
 def of_opened(model: Model, stimuli: int, classes: Sequence[str] | None, prompt: str, place: torch.device) -> Cost:
     """Of scoring stimuli with an opened model that is no pipeline, from one grey image; one of tokens is asked for one class alone."""
+    assert not isinstance(model, DiffusionModel)  # those are counted by `of_pipeline`
     asked = tuple(classes if classes is not None else getattr(model, "classes", cats.CATEGORIES))
     rows = stimuli
     if isinstance(model, AutoregressiveModel):
@@ -137,7 +138,7 @@ def of_opened(model: Model, stimuli: int, classes: Sequence[str] | None, prompt:
     def score(n: int) -> np.ndarray:
         return loop.one([np.full((256, 256, 3), 128, np.uint8)] * n, ["probe"] * n)
 
-    count = _parameters([model.network])  # type: ignore[union-attr]
+    count = _parameters([model.network])
     alive = activations(lambda: score(1)) * rows
     return Cost(str(place), count, 4 * count, flops(lambda: score(1)), rows, alive, seconds(score, rows, place))
 

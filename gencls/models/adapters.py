@@ -41,7 +41,7 @@ class Adapter:
 
     def conditions(self, prompts: Sequence[str]) -> Condition:
         """What the network needs of each prompt, by the names of its arguments; every tensor has the prompts first."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of pipeline has its own
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels n×3×s×s in [−1, 1] → what is noised: pixels, or the VAE's mean, shifted and scaled as the model has it."""

@@ -34,16 +34,23 @@ def pictured(reader: Reader, codes: Tensor) -> Tensor:
 
 def reader_of(preprocessing: Mapping[str, Any], name: str, device: str = "auto") -> Reader:
     """The model that a preprocessor_config.json names (`codes_of`); GenclsError where it was trained again since (`digest`)."""
-    from gencls.models.zoo import digest, open_model
+    from gencls.models.zoo import digest
 
     of = preprocessing["codes_of"]
     if digest(of) != preprocessing["digest"]:
         raise GenclsError(
             f"{name} sees the codes of another training of {of} than the one that is here; train it again"
         )
+    return open_reader(of, name, device)
+
+
+def open_reader(of: str, name: str, device: str = "auto") -> Reader:
+    """The model whose codes the classifier `name` sees; GenclsError where it makes none."""
+    from gencls.models.zoo import open_model
+
     opened = open_model(of, device=device)
     if not isinstance(opened, (AutoregressiveModel, DiffusionModel)):
-        raise GenclsError(f"{name} sees the codes of {of}, which makes none; its preprocessor_config.json is wrong")
+        raise GenclsError(f"{name} sees the codes of {of}, which makes none; name a model of tokens or of latents")
     return opened
 
 

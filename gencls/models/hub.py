@@ -213,18 +213,13 @@ def open_pipeline(folder: Path, name: str, allow_pickles: bool = False, weights:
             f"{name}: {folder / 'model_index.json'} calls it a {index.get('_class_name')}, but names no {unnamed[0]}; is it a pipeline of another kind?"
         )
     for part, network in pipeline.components.items() if weights else ():
-        lacking = [key for key, value in network.named_parameters() if value.is_meta] if _is_network(network) else []
-        if lacking:  # as diffusers leaves a weight that no file holds
+        if not isinstance(network, torch.nn.Module):
+            continue
+        if lacking := [key for key, value in network.named_parameters() if value.is_meta]:  # diffusers' sign of none
             raise GenclsError(
                 f"{name}: {len(lacking)} of the {part}'s weights are not in {folder / part} (such as {lacking[0]}); fetch or copy the model's folder again"
             )
     return pipeline
-
-
-def _is_network(part: Any) -> bool:
-    import torch
-
-    return isinstance(part, torch.nn.Module)
 
 
 def _encoders(folder: Path, index: dict[str, Any], name: str, allow_pickles: bool) -> dict[str, Any]:

@@ -312,10 +312,10 @@ def _learnt(
 @lru_cache(maxsize=1)
 def _codes(of: str, photos: Photos | Photographs, device: str) -> Codes:
     """What another model makes of the photos: minutes of work, which a probe of the machine leaves to the training."""
-    from gencls.models.zoo import open_model
+    from gencls.models.codes import open_reader
     from gencls.training.classifiers import Codes
 
-    return Codes(open_model(of, device=device), photos)  # type: ignore[arg-type]
+    return Codes(open_reader(of, "a classifier", device), photos)
 
 
 def _begun(checkpoint: Path, plan: Recipe) -> Recipe | None:
